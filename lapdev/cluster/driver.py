@@ -1,0 +1,106 @@
+"""The contract between the manager and whatever runs pods.
+
+A driver is told, per namespace, everything that should exist, and makes it so: it starts what is
+missing, replaces what differs, stops what is gone, and says what runs. `local` runs pods as
+processes; a Kubernetes driver meets the same contract. The manager never asks a driver to do one
+thing to one pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from lapdev.model import Service, SidecarIdentity, SidecarPort, WorkloadStatus
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarPlan:
+    """The sidecar every pod of a workload gets beside its containers."""
+
+    identity: SidecarIdentity
+    """`pod` is empty here; the driver fills it in for each pod."""
+    ports: tuple[SidecarPort, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSpec:
+    """One workload as it should run."""
+
+    name: str
+    """Unique in the namespace, at most 63 octets."""
+    manifest: dict[str, Any]
+    """The Kubernetes object (Deployment for now), checked by `cluster.manifests`."""
+    sidecar: SidecarPlan | None
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceSpec:
+    """Everything that should exist in a namespace."""
+
+    name: str
+    workloads: tuple[WorkloadSpec, ...]
+    services: tuple[Service, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarLaunch:
+    """What a sidecar process is started with, handed over by an inherited descriptor."""
+
+    identity: SidecarIdentity
+    ports: tuple[SidecarPort, ...]
+    manager: str
+    """Address of the manager's sidecar listener: `unix:PATH` or `host:port`."""
+    token: str
+    """Proves which pod it is. Never in argv, environment, or log."""
+    app_host: str = "127.0.0.1"
+    """Where the pod's containers listen."""
+    bind_host: str = "0.0.0.0"
+    admin: str = "127.0.0.1:15090"
+
+
+class PodCredentials(Protocol):
+    """The manager's side of a pod's identity: who may call itself what."""
+
+    def issue(self, identity: SidecarIdentity) -> str:
+        """A fresh token for one pod. Withdrawn by `revoke`."""
+
+    def revoke(self, identity: SidecarIdentity) -> None: ...
+
+
+class Driver(Protocol):
+    """What the manager needs from a cluster."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Ready to apply. Raises ClusterError with the remedy when the machine cannot run pods."""
+
+    async def aclose(self) -> None:
+        """Nothing this driver started runs any more. Idempotent."""
+
+    async def apply(self, spec: NamespaceSpec) -> None:
+        """The namespace is becoming what `spec` says; returns before pods are ready.
+
+        Raises:
+            ConfigError: a manifest cannot run here; names object, container and remedy.
+        """
+
+    async def delete(self, namespace: str) -> None:
+        """Nothing of the namespace exists any more. Unknown names are fine."""
+
+    def status(self, namespace: str) -> tuple[WorkloadStatus, ...]:
+        """What runs now, per workload of the last applied spec."""
+
+    def on_change(self, callback: Callable[[str], None]) -> None:
+        """`callback(namespace)` runs after each change of `status`."""
+
+    def service_host(self, namespace: str, service: str) -> str:
+        """The stable host other pods dial for a service: an address, or a DNS name."""
+
+    def endpoints(self, namespace: str, service: str, port: int) -> tuple[str, ...]:
+        """`host:port` of each ready pod behind a service port (its sidecar, where it has one).
+
+        Empty while none is ready. Raises NoRoute when the namespace has no such service port.
+        """
