@@ -1,0 +1,21 @@
+"""Which version answers this request: the one function every sidecar asks per request head."""
+
+from __future__ import annotations
+
+from lapdev.routing.table import DIVERTED, PLAIN, UNKNOWN_BRANCH, Decision, RouteTable
+
+
+def decide(table: RouteTable, branch: str | None, diverted: bool, service_port: int) -> Decision:
+    """The candidates for one request, in the order to try them.
+
+    A request with a branch never reaches an intercept on the base unless that intercept includes
+    branches, whether or not the branch has a row here: the developer asked for the base's traffic.
+    """
+    if diverted:
+        return DIVERTED
+    if branch is None or branch == table.environment:
+        return table.plain.get(service_port, PLAIN)
+    decision = table.branches.get((branch, service_port))
+    if decision is None:
+        decision = table.others.get(service_port, UNKNOWN_BRANCH)
+    return decision
