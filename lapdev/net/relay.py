@@ -1,0 +1,148 @@
+"""Copies bytes both ways between two transports, with half-close and backpressure.
+
+Whatever the transports are (TCP, Unix socket, a stream inside a tunnel), a slow reader on one side
+slows the writer on the other, an end of one direction leaves the other open, and a reset crosses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Relay:
+    """Two transports joined. Ends when both directions have ended, or either side is lost."""
+
+    __slots__ = ("_a", "_b", "_on_done", "bytes_from_a", "bytes_from_b")
+
+    def __init__(
+        self,
+        a: asyncio.Transport,
+        b: asyncio.Transport,
+        on_done: Callable[[Relay], None] | None = None,
+    ) -> None:
+        self.bytes_from_a = 0
+        self.bytes_from_b = 0
+        self._on_done = on_done
+        self._a = _Side(self, a)
+        self._b = _Side(self, b)
+        self._a.other, self._b.other = self._b, self._a
+
+    def start(self) -> None:
+        for side in (self._a, self._b):
+            side.transport.set_protocol(side)
+        for side in (self._a, self._b):
+            if not side.transport.is_closing():
+                side.transport.resume_reading()
+
+    def from_a(self, data: bytes) -> None:
+        """Bytes of `a` that were read before the relay began."""
+        self._a.data_received(data)
+
+    def from_b(self, data: bytes) -> None:
+        self._b.data_received(data)
+
+    def eof_from_a(self) -> None:
+        """`a` had ended its direction before the relay began."""
+        self._a.eof_received()
+
+    def eof_from_b(self) -> None:
+        self._b.eof_received()
+
+    def abort(self) -> None:
+        self._a.transport.abort()
+        self._b.transport.abort()
+
+    def count(self, side: _Side, size: int) -> None:
+        if side is self._a:
+            self.bytes_from_a += size
+        else:
+            self.bytes_from_b += size
+
+    def finished(self) -> None:
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            on_done(self)
+
+
+class _Side(asyncio.Protocol):
+    __slots__ = ("ended", "other", "relay", "transport")
+
+    def __init__(self, relay: Relay, transport: asyncio.Transport) -> None:
+        self.relay = relay
+        self.transport = transport
+        self.other: _Side
+        self.ended = False
+        """This side sends nothing more."""
+
+    def data_received(self, data: bytes) -> None:
+        self.relay.count(self, len(data))
+        to = self.other.transport
+        if not to.is_closing():
+            to.write(data)
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        to = self.other.transport
+        if self.other.ended or not to.can_write_eof():
+            # Both directions are over, or half-close does not exist there (TLS): flush and end.
+            to.close()
+            return not self.other.ended
+        if not to.is_closing():
+            to.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        if not self.other.transport.is_closing():
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if not self.other.transport.is_closing():
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        to = self.other.transport
+        if exc is not None or not self.ended:
+            to.abort()
+        elif self.other.ended:
+            to.close()
+        self.relay.finished()
+
+
+def relay(
+    a: asyncio.Transport,
+    b: asyncio.Transport,
+    on_done: Callable[[Relay], None] | None = None,
+) -> Relay:
+    """`a` and `b` are joined; both are owned by the relay from now on.
+
+    `on_done(relay)` runs once, when the first of the two is lost.
+    """
+    joined = Relay(a, b, on_done)
+    joined.start()
+    return joined
+
+
+class Waiting(asyncio.Protocol):
+    """Holds a connection still until somebody takes it over: reading is paused, bytes are kept."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport
+        self.received = b""
+        self.ended = False
+        self.lost: Exception | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.pause_reading()
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = exc or ConnectionResetError("the connection was closed")
