@@ -1,0 +1,11 @@
+"""The store room: what survives a restart, and nothing else.
+
+Law: one repository speaks SQL; everyone else speaks `lapdev.model`. Tokens are kept as SHA-256
+only. What can be rebuilt from the cluster (status, ready counts, connections) is never stored.
+A change and the revision that announces it are one transaction.
+"""
+
+from lapdev.store.environments import NewEnvironment
+from lapdev.store.repository import Store
+
+__all__ = ["NewEnvironment", "Store"]
