@@ -6,7 +6,7 @@ that crosses the wire and lands in logs, headers and JSON). The docstring is the
 
     LapdevError
     ├── ProtocolError ── LocalProtocolError · RemoteProtocolError
-    ├── TunnelError ──── TunnelClosed · StreamReset · StreamRefused · CallFailed
+    ├── TunnelError ──── TunnelClosed · TunnelRefused · StreamReset · StreamRefused · CallFailed
     ├── RouteError ───── NoRoute · NotReady · LoginRequired · Forbidden
     ├── UpstreamError ── ConnectFailed · ConnectTimeout · UpstreamClosed
     ├── ClusterError
@@ -27,7 +27,8 @@ class LapdevError(Exception):
     status: ClassVar[int] = 500
     source: ClassVar[Source] = "internal"
     retryable: ClassVar[bool] = False
-    cause: ClassVar[str] = "internal_error"
+    cause: str = "internal_error"
+    """An instance that stands for a peer's error carries the peer's word."""
 
     def __init__(self, detail: str = "", *, hint: str = "", hop: str = "") -> None:
         """`detail` names what is wrong, `hint` what to do next, `hop` where it happened."""
@@ -79,6 +80,17 @@ class TunnelClosed(TunnelError):
     cause = "tunnel_closed"
 
 
+class TunnelRefused(TunnelError):
+    """The other end did not let us open a tunnel."""
+
+    cause = "tunnel_refused"
+
+    def __init__(self, detail: str = "", *, answer_status: int = 0, hint: str = "") -> None:
+        """`answer_status` is the HTTP status that was answered, 0 if none was."""
+        super().__init__(detail, hint=hint)
+        self.answer_status = answer_status
+
+
 class StreamReset(TunnelError):
     """The stream was aborted by the other end."""
 
@@ -107,7 +119,7 @@ class CallFailed(TunnelError):
 class RouteError(LapdevError):
     """The request cannot be routed."""
 
-    source = "downstream"
+    source: ClassVar[Source] = "downstream"
     cause = "route_error"
 
 

@@ -7,7 +7,6 @@ the setting. No click, no pydantic here: a sidecar imports this.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -379,31 +378,28 @@ _CONVERTERS: dict[Any, Callable[[Any], Any]] = {bool: _to_bool, int: _to_int, st
 
 def _check_address(text: str) -> str:
     """What is wrong with an address to listen on; empty when nothing is."""
-    allowed = "allowed: HOST:PORT, [IPV6]:PORT, unix:/PATH or fd:N"
-    if text == "":
+    if not text:
         return ""
-    scheme, _, rest = text.partition(":")
-    if scheme == "unix":
-        return "" if os.path.isabs(rest) else allowed  # noqa: PTH117 - one import fewer
-    if scheme == "fd":
-        return "" if rest.isdecimal() else allowed
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:
-        return allowed
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        return allowed
-    return ""
+    if "://" in text:
+        return "allowed: HOST:PORT, [IPv6]:PORT, unix:/PATH or fd:N"
+    return _address_problem(text)
 
 
 def _check_dial(text: str) -> str:
     """What is wrong with an address to connect to; empty when nothing is."""
-    allowed = "allowed: http://HOST:PORT, https://HOST:PORT or unix:/PATH"
-    if text.startswith("unix:"):
-        return _check_address(text) and allowed
-    scheme, separator, rest = text.partition("://")
-    if scheme not in ("http", "https") or not separator or not rest.strip("/"):
-        return allowed
-    return allowed if any(c in rest for c in "@ ?#") else ""
+    if "://" not in text and not text.startswith("unix:"):
+        return "allowed: http://HOST:PORT, https://HOST:PORT or unix:/PATH"
+    return _address_problem(text)
+
+
+def _address_problem(text: str) -> str:
+    from lapdev.net.address import parse_address
+
+    try:
+        parse_address(text)
+    except ConfigError as exc:
+        return exc.hint
+    return ""
 
 
 def _check_fd(number: int) -> str:
