@@ -1,0 +1,68 @@
+"""The objects of an environment, taken together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from lapdev.cluster.manifests.deployment import Deployment, parse_deployment
+from lapdev.cluster.manifests.node import Node, object_node
+from lapdev.cluster.manifests.service import parse_service
+from lapdev.errors import ConfigError
+from lapdev.model import Service
+
+T = TypeVar("T")
+
+SUPPORTED_KINDS = ("Deployment", "Service", "List")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    deployments: tuple[Deployment, ...]
+    services: tuple[Service, ...]
+
+
+def parse_objects(objects: Iterable[dict[str, Any]]) -> Manifests:
+    """What the objects say, each name once.
+
+    Raises:
+        ConfigError: names the object and the field, and says what to write instead.
+    """
+    deployments: dict[str, Deployment] = {}
+    services: dict[str, Service] = {}
+    for place, item in enumerate(_flatten(objects)):
+        kind = _kind(item, place)
+        if kind == "Deployment":
+            deployment = parse_deployment(item)
+            _add(deployments, deployment.name, deployment, kind)
+        else:
+            service = parse_service(item)
+            _add(services, service.name, service, kind)
+    return Manifests(tuple(deployments.values()), tuple(services.values()))
+
+
+def _flatten(objects: Iterable[Any]) -> Iterable[Any]:
+    for item in objects:
+        if isinstance(item, dict) and item.get("kind") == "List":
+            yield from _flatten(Node(item, "List:").child("items").value or ())
+        elif item is not None:  # an empty YAML document
+            yield item
+
+
+def _kind(item: Any, place: int) -> str:
+    if not isinstance(item, dict):
+        Node(item, f"object {place + 1}").wrong_type("a Kubernetes object (a mapping)")
+    kind = item.get("kind")
+    if kind not in ("Deployment", "Service"):
+        object_node(item, str(kind or "object without kind")).fail(
+            "this kind is not supported",
+            f"supported kinds are {', '.join(SUPPORTED_KINDS)}; leave other objects out",
+        )
+    return str(kind)
+
+
+def _add(known: dict[str, T], name: str, item: T, kind: str) -> None:
+    if name in known:
+        raise ConfigError(f"{kind}/{name}: is there twice", hint="keep one of the two")
+    known[name] = item
