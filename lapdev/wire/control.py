@@ -13,7 +13,7 @@ import typing
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from lapdev.errors import RemoteProtocolError
 from lapdev.model import (
@@ -49,6 +49,8 @@ class InterceptTarget:
 
 
 Target = ServiceTarget | InterceptTarget
+
+T = TypeVar("T")
 
 
 # Answers without content
@@ -236,6 +238,15 @@ def decode_target(value: object) -> Target:
 
 
 # Dataclass ⇄ plain values
+
+
+def from_plain(cls: type[T], value: object) -> T:
+    """The dataclass `cls` made of a map, checked as messages are.
+
+    Raises:
+        RemoteProtocolError: missing field or wrong type; names the field.
+    """
+    return cast("T", _from_plain(cls, value, cls.__name__))
 
 
 @cache
