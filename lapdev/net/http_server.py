@@ -181,6 +181,10 @@ class HttpConnection(asyncio.Protocol):
 
     # For Exchange
 
+    def now(self) -> float:
+        """Loop time."""
+        return self._loop.time()
+
     @property
     def write_paused(self) -> bool:
         return self._write_paused

@@ -1,0 +1,204 @@
+"""The preview edge: where does a host lead, what may travel with the request, and over which stream.
+
+Asked in this order: *where* (host → preview URL → environment, service, port), *who*, *may they*.
+(Until there are users the last two are answered by the listener, which is on loopback.) Then every
+routing entry the client sent is removed, ours are stamped, and the request goes through the
+cluster's tunnel on a stream that belongs to this downstream connection alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lapdev.cloud.clusters import ClusterLinks
+from lapdev.cloud.stamp import stamp
+from lapdev.errors import (
+    ConnectFailed,
+    ConnectTimeout,
+    LapdevError,
+    NoRoute,
+    NotReady,
+    StreamRefused,
+    UpstreamClosed,
+)
+from lapdev.log import AccessLine, AccessLog
+from lapdev.net.error_page import respond_error
+from lapdev.net.exchange import Exchange
+from lapdev.net.http_client import UpstreamConnection
+from lapdev.net.proxy import Forwarding, forward
+from lapdev.net.tasks import Tasks
+from lapdev.routing.hosts import PreviewEntry, PreviewIndex
+from lapdev.tunnel import Tunnel
+from lapdev.wire.control import ServiceTarget
+from lapdev.wire.http1 import INNER_LIMITS, RequestHead
+
+HOP = "edge"
+
+UPSTREAMS = "edge.upstreams"
+"""Key of a downstream connection's own upstream connections, by target."""
+
+_REFUSALS: dict[str, type[LapdevError]] = {
+    cls.cause: cls for cls in (NotReady, ConnectFailed, ConnectTimeout, NoRoute)
+}
+
+
+@dataclass(slots=True)
+class EdgeCounters:
+    """Plain integers; collected at scrape."""
+
+    requests: int = 0
+    unknown_hosts: int = 0
+    failures: int = 0
+    retries: int = 0
+
+
+@dataclass(slots=True)
+class _Upstream:
+    tunnel: Tunnel
+    connection: UpstreamConnection
+
+    @property
+    def reusable(self) -> bool:
+        return self.tunnel.connected and self.connection.reusable
+
+
+class Edge:
+    """Answers requests for preview hosts."""
+
+    def __init__(
+        self, domain: str, clusters: ClusterLinks, tasks: Tasks, access: AccessLog
+    ) -> None:
+        self.domain = domain
+        self.index = PreviewIndex()
+        """Replaced whole whenever previews or environments change."""
+        self.counters = EdgeCounters()
+        self._clusters = clusters
+        self._tasks = tasks
+        self._access = access
+
+    def handle(self, exchange: Exchange) -> None:
+        """Takes over one request for some host below the preview domain."""
+        request = exchange.request
+        exchange.on_finished = self._log
+        self.counters.requests += 1
+        entry = self.index.lookup(request.host, self.domain)
+        if entry is None:
+            self.counters.unknown_hosts += 1
+            error = NoRoute(
+                "There is no preview under this address.",
+                hint="Check the link for typing errors; the environment may have been deleted. "
+                "`lapdev preview list` shows what exists.",
+            )
+            respond_error(exchange, error, HOP)
+            return
+        exchange.notes["environment"] = entry.environment.name
+        exchange.notes["route"] = f"{entry.preview.service}:{entry.preview.port}"
+        exchange_id = secrets.token_hex(16)
+        exchange.notes["exchange_id"] = exchange_id
+        head = stamp(exchange, entry.branch, exchange_id)
+        self._send(exchange, head, entry, attempt=1)
+
+    # One attempt
+
+    def _send(
+        self, exchange: Exchange, head: RequestHead, entry: PreviewEntry, attempt: int
+    ) -> None:
+        upstreams = _upstreams_of(exchange)
+        target = _target(entry)
+        upstream = upstreams.get(target)
+        if upstream is None or not upstream.reusable:
+            if upstream is not None and upstream.tunnel.connected:
+                upstream.connection.close()
+            tunnel = self._clusters.tunnel_nowait(entry.environment.cluster)
+            if tunnel is None:
+                self._tasks.spawn(self._hold(exchange, head, entry, attempt), "hold for tunnel")
+                return
+            upstream = upstreams[target] = _open(tunnel, target)
+
+        def failed(exchange: Exchange, error: Exception, safe_to_retry: bool) -> None:
+            upstreams.pop(target, None)
+            reused = upstream.connection.served > 1
+            if attempt == 1 and safe_to_retry and (reused or not upstream.tunnel.connected):
+                self.counters.retries += 1
+                self._send(exchange, head, entry, attempt + 1)
+                return
+            self.counters.failures += 1
+            respond_error(exchange, _as_answer(error), HOP)
+
+        forward(exchange, head, upstream.connection, Forwarding(failed))
+
+    async def _hold(
+        self, exchange: Exchange, head: RequestHead, entry: PreviewEntry, attempt: int
+    ) -> None:
+        """A tunnel that is just being re-made is worth a short wait (tunnel.md)."""
+        try:
+            await self._clusters.wait_tunnel(entry.environment.cluster)
+        except NotReady as exc:
+            self.counters.failures += 1
+            respond_error(exchange, exc, HOP)
+            return
+        if not exchange.finished:
+            self._send(exchange, head, entry, attempt)
+
+    def _log(self, exchange: Exchange) -> None:
+        request, notes = exchange.request, exchange.notes
+        duration = exchange.connection.now() - exchange.started_at
+        self._access.line(
+            AccessLine(
+                method=request.method.decode("latin-1"),
+                path=request.target.decode("latin-1"),
+                status=exchange.status,
+                host=request.host.decode("latin-1"),
+                route=notes.get("route", ""),
+                duration_ms=duration * 1e3,
+                bytes_in=exchange.bytes_in,
+                bytes_out=exchange.bytes_out,
+                conn_id=exchange.connection.conn_id,
+                exchange_id=notes.get("exchange_id", ""),
+                environment=notes.get("environment", ""),
+                error=exchange.error,
+            )
+        )
+
+
+def _target(entry: PreviewEntry) -> ServiceTarget:
+    preview = entry.preview
+    return ServiceTarget(entry.environment.namespace, preview.service, preview.port)
+
+
+def _open(tunnel: Tunnel, target: ServiceTarget) -> _Upstream:
+    connection = UpstreamConnection(INNER_LIMITS)
+    tunnel.open_stream(target, connection)
+    return _Upstream(tunnel, connection)
+
+
+def _upstreams_of(exchange: Exchange) -> dict[ServiceTarget, _Upstream]:
+    """The downstream connection's own upstream connections; they close with it."""
+    state = exchange.connection.state
+    upstreams: dict[ServiceTarget, _Upstream] | None = state.get(UPSTREAMS)
+    if upstreams is None:
+        upstreams = state[UPSTREAMS] = {}
+        exchange.connection.on_close.append(_closing(upstreams))
+    return upstreams
+
+
+def _closing(upstreams: dict[ServiceTarget, _Upstream]) -> Callable[[], None]:
+    def close() -> None:
+        for upstream in upstreams.values():
+            upstream.connection.close()
+        upstreams.clear()
+
+    return close
+
+
+def _as_answer(error: Exception) -> LapdevError:
+    """The error as the visitor should see it: the far end's own reason, where it gave one."""
+    if isinstance(error, StreamRefused):
+        known = _REFUSALS.get(error.cause)
+        if known is not None:
+            return known(error.detail, hint=error.hint, hop=error.hop)
+    if isinstance(error, LapdevError):
+        return error
+    return UpstreamClosed(str(error))
