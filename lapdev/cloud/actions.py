@@ -19,7 +19,6 @@ from lapdev.cluster.manifests import Manifests, parse_objects
 from lapdev.errors import ConfigError, NotFound
 from lapdev.model import (
     Cluster,
-    ClusterId,
     ClusterStatus,
     DeviceId,
     Environment,
@@ -48,14 +47,6 @@ class EnvironmentLive:
     services: tuple[Service, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterLive:
-    """How a cluster's manager is connected."""
-
-    status: ClusterStatus
-    detail: str = ""
-
-
 class ClusterLink(Protocol):
     """What the API needs from the hub. The plain methods return at once and never raise."""
 
@@ -63,19 +54,25 @@ class ClusterLink(Protocol):
         """The stored environment is pushed to its manager, now or when that connects."""
 
     async def delete(self, environment: Environment) -> None:
-        """Nothing of the environment runs any more. Raises TunnelError when nobody can tell."""
+        """Nothing of the environment runs any more, or its absent cluster will see to it.
 
-    def status(self, environment: EnvironmentId) -> EnvironmentLive:
+        Raises TunnelError when it has to be asked again.
+        """
+
+    def status(self, environment: Environment) -> EnvironmentLive:
         """What runs of the environment."""
 
-    def cluster_status(self, cluster: ClusterId) -> ClusterLive | None:
-        """How the cluster is connected; None when it was not since this process started."""
+    def cluster_status(self, cluster: Cluster) -> ClusterStatus:
+        """How the cluster is connected; its stored status if it never was in this process."""
 
     def device_connected(self, device: DeviceId) -> bool:
         """A devbox of this device is connected."""
 
     def intercepts_changed(self, device: DeviceId) -> None:
         """The device is told which intercepts it has."""
+
+    def intercept_removed(self, intercept: InterceptId) -> None:
+        """What the intercept's token has opened is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +116,7 @@ class ApiService:
         return [self._with_status(cluster) for cluster in await self.store.clusters()]
 
     def _with_status(self, cluster: Cluster) -> Cluster:
-        live = self.link.cluster_status(cluster.id)
-        if live is None:
-            return cluster
-        return dataclasses.replace(cluster, status=live.status, detail=live.detail)
+        return dataclasses.replace(cluster, status=self.link.cluster_status(cluster))
 
     # Environments
 
@@ -134,7 +128,7 @@ class ApiService:
         """Everything about one environment."""
         environment = await self.store.environment(ref)
         base = environment.base and await self.store.environment(environment.base)
-        live = self.link.status(environment.id)
+        live = self.link.status(environment)
         if not live.services:
             services = catalog.effective(environment, base or None).services
             live = dataclasses.replace(live, services=services)
@@ -193,15 +187,15 @@ class ApiService:
     async def delete_environment(self, ref: str) -> None:
         """Nothing of the environment runs, and nothing of it is stored.
 
-        A caller who leaves does not stop it. When the cluster cannot be asked now the environment
+        A caller who leaves does not stop it. When the cluster fails to do it the environment
         stays `deleting`; deleting it again, or `finish_deletions`, goes on.
         """
         environment = await self.store.mark_deleting(ref)
         await asyncio.shield(self._deletion(environment))
 
-    async def finish_deletions(self, cluster: ClusterId) -> None:
-        """Goes on with deletions that an absent cluster or a restart interrupted."""
-        for environment in await self.store.environments(cluster):
+    async def finish_deletions(self) -> None:
+        """Goes on with deletions that a restart or a lost cluster interrupted. Call at start."""
+        for environment in await self.store.environments():
             if environment.status is EnvironmentStatus.DELETING:
                 self._deletion(environment)
 
@@ -214,13 +208,13 @@ class ApiService:
         return task
 
     async def _delete(self, environment: Environment) -> None:
-        devices = {i.device for i in await self.store.intercepts(environment.id)}
+        intercepts = await self.store.intercepts(environment.id)
         if environment.base is not None:
             self.link.changed(environment.base)
         await self.link.delete(environment)
         await self.store.remove_environment(environment.id)
-        for device in devices:
-            self.link.intercepts_changed(device)
+        for intercept in intercepts:
+            self._ended(intercept)
 
     async def _choose_cluster(self, ref: str) -> Cluster:
         if ref:
@@ -247,7 +241,7 @@ class ApiService:
     def _live(self, environment: Environment) -> Environment:
         if environment.status is EnvironmentStatus.DELETING:
             return environment
-        live = self.link.status(environment.id)
+        live = self.link.status(environment)
         return dataclasses.replace(environment, status=live.status, detail=live.detail)
 
     async def _effective(self, environment: Environment) -> Manifests:
@@ -300,4 +294,8 @@ class ApiService:
         """The intercept is over, and its token worthless."""
         intercept = await self.store.remove_intercept(id)
         self._push(await self.store.environment(intercept.environment))
+        self._ended(intercept)
+
+    def _ended(self, intercept: Intercept) -> None:
+        self.link.intercept_removed(intercept.id)
         self.link.intercepts_changed(intercept.device)
