@@ -1,0 +1,139 @@
+"""What the embedded mode keeps on disk: the data directory (stays) and the runtime directory.
+
+Both are private to their user (0700). The data directory belongs to one supervisor at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from lapdev.errors import ConfigError
+from lapdev.net.address import UNIX_PATH_BYTES
+
+LONGEST_SOCKET = "manager-admin.sock"
+
+
+class DataDir:
+    """Database, tokens and the CLI's client file, locked while it is open."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cluster_token_file = path / "cluster-token"
+        self.bootstrap_token_file = path / "bootstrap-token"
+        self.client_file = path / "client.json"
+        self._lock_fd = -1
+
+    def open(self) -> None:
+        """The directory exists, is locked by this process, and has its tokens.
+
+        Raises:
+            ConfigError: another supervisor uses it, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock()
+            for path in (self.cluster_token_file, self.bootstrap_token_file):
+                if not path.exists():
+                    write_private(path, secrets.token_urlsafe(32) + "\n")
+        except OSError as exc:
+            self.close()
+            raise ConfigError(
+                f"data directory {self.path}: {exc.strerror}", hint="choose another --data-dir"
+            ) from exc
+
+    def _lock(self) -> None:
+        self._lock_fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            holder = self._holder().get("pid", "unknown")
+            self.close()
+            raise ConfigError(
+                f"data directory {self.path} is in use by process {holder}",
+                hint="stop it, or choose another --data-dir",
+            ) from exc
+
+    def _holder(self) -> dict[str, str]:
+        """What the lock file says about its holder, present or past."""
+        try:
+            found = json.loads(os.pread(self._lock_fd, 4096, 0))
+        except ValueError:  # empty: made, and not yet written to
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def claim(self, runtime_dir: Path) -> None:
+        """The lock names us and `runtime_dir`; what a killed predecessor left there is removed."""
+        stale = self._holder().get("runtime_dir", "")
+        if Path(stale).name.startswith("lapdev-") and stale != str(runtime_dir):
+            shutil.rmtree(stale, ignore_errors=True)
+        holder = {"pid": str(os.getpid()), "runtime_dir": str(runtime_dir)}
+        os.ftruncate(self._lock_fd, 0)
+        os.pwrite(self._lock_fd, json.dumps(holder).encode(), 0)
+
+    def write_client_file(self, server: str) -> None:
+        """The CLI finds this supervisor, and the token it takes, without being told."""
+        client = {"server": server, "token_file": str(self.bootstrap_token_file)}
+        write_private(self.client_file, json.dumps(client) + "\n")
+
+    def close(self) -> None:
+        """The lock is free. Idempotent."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """`$XDG_DATA_HOME/lapdev`, or `~/.local/share/lapdev`."""
+    home = environ.get("XDG_DATA_HOME", "")
+    # The XDG base directory specification: a relative path is invalid and ignored.
+    return (Path(home) if home.startswith("/") else Path.home() / ".local/share") / "lapdev"
+
+
+def write_private(path: Path, text: str) -> None:
+    """`path` holds `text`, mode 0600; a crash leaves the old content or the new, never half."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".new-", delete=False) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except OSError:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def make_runtime_dir(wanted: str, environ: Mapping[str, str]) -> tuple[Path, bool]:
+    """A private directory whose socket paths fit, and whether it is ours to remove.
+
+    Raises:
+        ConfigError: the one asked for cannot be made, or its path is too long.
+    """
+    if wanted:
+        path = Path(wanted)
+        if not _fits(path):
+            raise ConfigError(
+                f"runtime directory {path}: socket paths in it would exceed "
+                f"{UNIX_PATH_BYTES} bytes",
+                hint="choose a shorter --runtime-dir",
+            )
+        try:
+            created = not path.exists()
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise ConfigError(f"runtime directory {path}: {exc.strerror}") from exc
+        return path, created
+    parent = environ.get("XDG_RUNTIME_DIR", "")
+    if not (os.access(parent, os.W_OK) and _fits(Path(parent) / "lapdev-12345678")):
+        parent = "/tmp"  # noqa: S108 - mkdtemp makes a private, unpredictable directory
+    return Path(tempfile.mkdtemp(prefix="lapdev-", dir=parent)), True
+
+
+def _fits(path: Path) -> bool:
+    return len(os.fsencode(path / LONGEST_SOCKET)) <= UNIX_PATH_BYTES

@@ -1,0 +1,191 @@
+"""The supervisor: binds the public socket, starts cloud then manager, stops them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from lapdev.embedded.child import Child
+from lapdev.embedded.files import DataDir, default_data_dir, make_runtime_dir
+from lapdev.errors import ConfigError, LapdevError
+from lapdev.log import get_logger
+from lapdev.net.address import TcpAddress, parse_address
+from lapdev.net.listener import bind_tcp
+from lapdev.net.tasks import Tasks
+from lapdev.serve import announce_ready
+from lapdev.settings import EmbeddedSettings
+
+STOP_TIMEOUT = 30.0
+"""Each child may drain for this long."""
+
+
+class Supervisor:
+    """Cloud and manager as children of this process.
+
+    The public socket belongs to the supervisor: while the cloud is being started again, new
+    connections wait in its backlog instead of being refused.
+    """
+
+    def __init__(self, settings: EmbeddedSettings, python: str = sys.executable) -> None:
+        """`python` is the interpreter of the children."""
+        self.settings = settings
+        self.ready = asyncio.Event()
+        """Set once both children have served."""
+        self.address = ""
+        """Where browsers reach it: `127.0.0.1:PORT`."""
+        self.data = DataDir(Path(settings.data_dir or default_data_dir(os.environ)))
+        self.runtime_dir: Path | None = None
+        self._python = python
+        self._remove_runtime_dir = False
+        self._socket: socket.socket | None = None
+        self._children: list[Child] = []
+
+    def pids(self) -> dict[str, int]:
+        """Role to process id, of the children that run."""
+        return {child.role: child.pid for child in self._children if child.pid}
+
+    @property
+    def server(self) -> str:
+        """The API's address, as clients dial it."""
+        return f"http://{self.address}"
+
+    async def start(self) -> None:
+        """Both roles serve. After an error everything already started has been stopped again.
+
+        Raises:
+            LapdevError: what is in the way, and what to do.
+        """
+        try:
+            self._prepare()
+            for child in self._make_children():
+                self._children.append(child)
+                await child.start()
+        except BaseException:
+            await asyncio.shield(self.aclose())
+            raise
+        self.ready.set()
+        get_logger().info("embedded_ready", address=self.address)
+
+    async def aclose(self) -> None:
+        """No child runs, the socket is closed, the runtime directory is gone. Idempotent."""
+        self.ready.clear()
+        while self._children:
+            await self._children[-1].stop(STOP_TIMEOUT)
+            self._children.pop()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self.runtime_dir is not None and self._remove_runtime_dir:
+            shutil.rmtree(self.runtime_dir, ignore_errors=True)
+        self.runtime_dir = None
+        self.data.close()
+
+    def _prepare(self) -> None:
+        self.data.open()
+        settings = self.settings
+        self.runtime_dir, self._remove_runtime_dir = make_runtime_dir(
+            settings.runtime_dir, os.environ
+        )
+        self.data.claim(self.runtime_dir)
+        self._socket = bind_public(settings.listen)
+        host, port = self._socket.getsockname()[:2]
+        self.address = str(TcpAddress(host, port))
+        self.data.write_client_file(self.server)
+
+    def _make_children(self) -> list[Child]:
+        assert self._socket is not None
+        assert self.runtime_dir is not None
+        fd, port = self._socket.fileno(), self._socket.getsockname()[1]
+        return [
+            Child("cloud", cloud_flags(self, fd, port), [fd], self._python),
+            Child("manager", manager_flags(self), [], self._python),
+        ]
+
+
+def bind_public(listen: str) -> socket.socket:
+    """The public listening socket.
+
+    Raises:
+        ConfigError: not HOST:PORT, or the port is taken.
+    """
+    address = parse_address(listen)
+    if not isinstance(address, TcpAddress):
+        raise ConfigError(f"listen {listen}: browsers need HOST:PORT", hint="127.0.0.1:8080")
+    try:
+        return bind_tcp(address)
+    except OSError as exc:
+        raise ConfigError(
+            f"cannot listen on {listen}: {exc.strerror}",
+            hint="stop what listens there, or choose another --listen (port 0: any free one)",
+        ) from exc
+
+
+def cloud_flags(supervisor: Supervisor, fd: int, port: int) -> list[str]:
+    """What the cloud is started with. No secret: tokens are in files."""
+    settings, data, runtime_dir = supervisor.settings, supervisor.data, supervisor.runtime_dir
+    return [
+        f"--listen=fd:{fd}",
+        f"--internal-listen=unix:{runtime_dir}/cloud.sock",
+        f"--admin={settings.cloud_admin or f'unix:{runtime_dir}/cloud-admin.sock'}",
+        f"--data-dir={data.path}",
+        f"--domain={settings.domain}",
+        f"--public-url=http://{settings.domain}:{port}",
+        f"--cluster-name={settings.cluster_name}",
+        f"--cluster-token-file={data.cluster_token_file}",
+        f"--bootstrap-token-file={data.bootstrap_token_file}",
+        f"--log-level={settings.log_level}",
+    ]
+
+
+def manager_flags(supervisor: Supervisor) -> list[str]:
+    """What the manager is started with: it reaches everything by Unix sockets."""
+    settings, data, runtime_dir = supervisor.settings, supervisor.data, supervisor.runtime_dir
+    return [
+        f"--cloud=unix:{runtime_dir}/cloud.sock",
+        f"--token-file={data.cluster_token_file}",
+        "--driver=local",
+        "--isolation" if settings.isolation else "--no-isolation",
+        f"--runtime-dir={runtime_dir}/manager",
+        f"--sidecar-listen=unix:{runtime_dir}/manager.sock",
+        f"--admin={settings.manager_admin or f'unix:{runtime_dir}/manager-admin.sock'}",
+        f"--log-level={settings.log_level}",
+    ]
+
+
+async def run(settings: EmbeddedSettings) -> None:
+    """Serves until SIGTERM or SIGINT, then stops everything.
+
+    Raises:
+        LapdevError: it could not start.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    supervisor = Supervisor(settings)
+    try:
+        async with Tasks() as tasks:
+            starting = tasks.spawn(_start(supervisor), "start")
+            stopping = tasks.spawn(stop.wait(), "wait for a signal")
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                if (error := starting.result()) is not None:
+                    raise error
+                announce_ready(settings.ready_fd)
+                await stopping
+    finally:
+        await supervisor.aclose()
+
+
+async def _start(supervisor: Supervisor) -> LapdevError | None:
+    """The error is the caller's to report, on one line: not a failed task with a traceback."""
+    try:
+        await supervisor.start()
+    except LapdevError as exc:
+        return exc
+    return None
