@@ -141,10 +141,11 @@ class DevboxSettings:
         "", "file with the API token; empty: as the client file says", kind="path"
     )
     environment: str = _setting("", "name or id of the active environment")
-    socks: str = _setting("127.0.0.1:0", "SOCKS5 proxy for local programs", kind="address")
-    http_proxy: str = _setting("127.0.0.1:0", "HTTP proxy for local programs", kind="address")
+    proxy: str = _setting(
+        "127.0.0.1:0", "HTTP and SOCKS5 proxy for local programs, on one port", kind="address"
+    )
     state_dir: str = _setting(
-        "", "device id and control socket; empty: ~/.local/state/lapdev", kind="path"
+        "", "device id and status; empty: lapdev below XDG_STATE_HOME", kind="path"
     )
     admin: str = _admin("")
     ready_fd: int = _ready_fd()
