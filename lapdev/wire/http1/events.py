@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-
 Headers = list[tuple[bytes, bytes]]
 """Fields in order, as received: names keep their case, values have no outer SP or HTAB."""
 
