@@ -76,11 +76,19 @@ class ClusterLink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class EnvironmentSummary:
+    """One environment in a list, its status of this moment, and the names it refers to."""
+
+    environment: Environment
+    cluster: str
+    base: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class EnvironmentView:
     """One environment with everything that belongs to it."""
 
-    environment: Environment
-    base: Environment | None
+    summary: EnvironmentSummary
     live: EnvironmentLive
     branches: tuple[Environment, ...]
     previews: tuple[PreviewUrl, ...]
@@ -120,21 +128,29 @@ class ApiService:
 
     # Environments
 
-    async def environments(self) -> list[Environment]:
-        """All environments with their status of this moment."""
-        return [self._live(environment) for environment in await self.store.environments()]
+    async def environments(self) -> list[EnvironmentSummary]:
+        """All environments."""
+        environments = await self.store.environments()
+        names: dict[str, str] = {cluster.id: cluster.name for cluster in await self.clusters()}
+        names |= {environment.id: environment.name for environment in environments}
+        return [
+            EnvironmentSummary(self._live(e), names[e.cluster], names.get(e.base or ""))
+            for e in environments
+        ]
 
     async def view(self, ref: str) -> EnvironmentView:
         """Everything about one environment."""
         environment = await self.store.environment(ref)
-        base = environment.base and await self.store.environment(environment.base)
+        base = None if environment.base is None else await self.store.environment(environment.base)
+        cluster = await self.store.cluster(environment.cluster)
         live = self.link.status(environment)
         if not live.services:
-            services = catalog.effective(environment, base or None).services
+            services = catalog.effective(environment, base).services
             live = dataclasses.replace(live, services=services)
         return EnvironmentView(
-            environment=self._live(environment),
-            base=base or None,
+            summary=EnvironmentSummary(
+                self._live(environment), cluster.name, None if base is None else base.name
+            ),
             live=live,
             branches=tuple(await self.store.branches(environment.id)),
             previews=tuple(await self.store.previews(environment.id)),

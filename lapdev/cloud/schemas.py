@@ -1,0 +1,282 @@
+"""What REST bodies look like, in and out. Requests are strict: unknown fields and wrong types are
+refused. Responses are stable: fields are added, never renamed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lapdev.cloud.actions import EnvironmentSummary, EnvironmentView
+from lapdev.model import Cluster, Intercept, PreviewUrl, Service, WorkloadStatus
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class CreateEnvironment(_Request):
+    """A personal or shared environment from Kubernetes objects."""
+
+    name: str
+    kind: Literal["personal", "shared"] = "shared"
+    cluster: str = Field("", description="Name or id; may be left out while there is only one.")
+    manifests: list[dict[str, Any]]
+
+
+class CreateBranch(_Request):
+    """A branch of a shared environment."""
+
+    name: str
+
+
+class PutWorkload(_Request):
+    """A branch's own version of a workload: a whole manifest, or a patch of the present one."""
+
+    manifest: dict[str, Any] | None = None
+    patch: dict[str, dict[str, Any]] | None = Field(
+        None,
+        description="Container name to any of image, env, command, args, annotations. "
+        "The empty name stands for the only container.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.manifest is None) == (self.patch is None):
+            raise ValueError("give either manifest or patch")
+        return self
+
+
+class CreatePreview(_Request):
+    """A preview URL for a service port."""
+
+    service: str
+    port: Port
+
+
+class InterceptPort(_Request):
+    """A service port and the local port that stands in for it."""
+
+    service_port: Port
+    local_port: Port
+
+
+class CreateIntercept(_Request):
+    """A device takes the traffic of the workload behind a service."""
+
+    service: str
+    device: DeviceName
+    ports: list[InterceptPort] = Field([], description="Empty: all ports of the service.")
+    include_branches: bool = False
+
+
+class ClusterOut(BaseModel):
+    """A cluster and whether its manager is connected."""
+
+    id: str
+    name: str
+    status: str
+    detail: str
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> ClusterOut:
+        return cls(
+            id=cluster.id, name=cluster.name, status=cluster.status.value, detail=cluster.detail
+        )
+
+
+class PreviewOut(BaseModel):
+    """A preview URL."""
+
+    label: str
+    environment: str = Field(description="Id of the environment.")
+    service: str
+    port: int
+    url: str
+
+    @classmethod
+    def of(cls, preview: PreviewUrl, url: str) -> PreviewOut:
+        return cls(
+            label=preview.label,
+            environment=preview.environment,
+            service=preview.service,
+            port=preview.port,
+            url=url,
+        )
+
+
+class InterceptOut(BaseModel):
+    """An intercept; it takes traffic while its device is connected."""
+
+    id: str
+    environment: str = Field(description="Id of the environment.")
+    service: str
+    workload: str
+    device: str
+    device_connected: bool
+    ports: list[InterceptPort]
+    include_branches: bool
+
+    @classmethod
+    def of(cls, intercept: Intercept, connected: bool) -> InterceptOut:
+        return cls(
+            id=intercept.id,
+            environment=intercept.environment,
+            service=intercept.service,
+            workload=intercept.workload,
+            device=intercept.device,
+            device_connected=connected,
+            ports=[
+                InterceptPort(service_port=port.service_port, local_port=port.local_port)
+                for port in intercept.ports
+            ],
+            include_branches=intercept.include_branches,
+        )
+
+
+class WorkloadOut(BaseModel):
+    """What runs of a workload."""
+
+    name: str
+    wanted: int
+    ready: int
+    restarts: int
+    detail: str
+    routes_generation: int
+
+    @classmethod
+    def of(cls, workload: WorkloadStatus) -> WorkloadOut:
+        return cls(
+            name=workload.name,
+            wanted=workload.wanted,
+            ready=workload.ready,
+            restarts=workload.restarts,
+            detail=workload.detail,
+            routes_generation=workload.routes_generation,
+        )
+
+
+class ServicePortOut(BaseModel):
+    """One port of a service."""
+
+    port: int
+    target: int | str
+    name: str
+    protocol: str
+
+
+class ServiceOut(BaseModel):
+    """A service that apps and laptops reach by name."""
+
+    name: str
+    ports: list[ServicePortOut]
+
+    @classmethod
+    def of(cls, service: Service) -> ServiceOut:
+        ports = [
+            ServicePortOut(port=p.port, target=p.target, name=p.name, protocol=p.protocol.value)
+            for p in service.ports
+        ]
+        return cls(name=service.name, ports=ports)
+
+
+class EnvironmentOut(BaseModel):
+    """An environment in a list."""
+
+    id: str
+    name: str
+    kind: str
+    cluster: str = Field(description="Name of the cluster.")
+    namespace: str
+    base: str | None = Field(description="Name of the shared environment a branch belongs to.")
+    generation: int
+    status: str
+    detail: str
+
+    @classmethod
+    def of(cls, summary: EnvironmentSummary) -> EnvironmentOut:
+        return cls(**_summary_fields(summary))
+
+
+class EnvironmentDetail(EnvironmentOut):
+    """An environment with everything that belongs to it."""
+
+    changed: list[str] = Field(description="A branch's own workloads.")
+    workloads: list[WorkloadOut]
+    services: list[ServiceOut]
+    previews: list[PreviewOut]
+    branches: list[str] = Field(description="Names of its branches.")
+    intercepts: list[InterceptOut]
+
+    @classmethod
+    def of_view(
+        cls, view: EnvironmentView, previews: list[PreviewOut], intercepts: list[InterceptOut]
+    ) -> EnvironmentDetail:
+        own = view.summary.environment
+        changed = [m["metadata"]["name"] for m in own.manifests] if own.base else []
+        return cls(
+            **_summary_fields(view.summary),
+            changed=changed,
+            workloads=[WorkloadOut.of(workload) for workload in view.live.workloads],
+            services=[ServiceOut.of(service) for service in view.live.services],
+            previews=previews,
+            branches=[branch.name for branch in view.branches],
+            intercepts=intercepts,
+        )
+
+
+def _summary_fields(summary: EnvironmentSummary) -> dict[str, Any]:
+    environment = summary.environment
+    return {
+        "id": environment.id,
+        "name": environment.name,
+        "kind": environment.kind.value,
+        "cluster": summary.cluster,
+        "namespace": environment.namespace,
+        "base": summary.base,
+        "generation": environment.generation,
+        "status": environment.status.value,
+        "detail": environment.detail,
+    }
+
+
+class Clusters(BaseModel):
+    """All clusters."""
+
+    clusters: list[ClusterOut]
+
+
+class Environments(BaseModel):
+    """All environments."""
+
+    environments: list[EnvironmentOut]
+
+
+class Previews(BaseModel):
+    """Preview URLs of an environment."""
+
+    previews: list[PreviewOut]
+
+
+class Intercepts(BaseModel):
+    """Intercepts of an environment, of a device, or all."""
+
+    intercepts: list[InterceptOut]
+
+
+class ErrorFields(BaseModel):
+    """What failed and what to do."""
+
+    cause: str
+    detail: str
+    hint: str
+
+
+class ErrorOut(BaseModel):
+    """The one shape of an error."""
+
+    error: ErrorFields
