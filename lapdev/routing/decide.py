@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lapdev.routing.table import DIVERTED, PLAIN, UNKNOWN_BRANCH, Decision, RouteTable
+from lapdev.routing.table import DIVERTED, PLAIN, Decision, RouteTable
 
 
 def decide(table: RouteTable, branch: str | None, diverted: bool, service_port: int) -> Decision:
@@ -17,5 +17,5 @@ def decide(table: RouteTable, branch: str | None, diverted: bool, service_port: 
         return table.plain.get(service_port, PLAIN)
     decision = table.branches.get((branch, service_port))
     if decision is None:
-        decision = table.others.get(service_port, UNKNOWN_BRANCH)
+        decision = table.others.get(service_port, table.unknown)
     return decision

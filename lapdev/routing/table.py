@@ -23,6 +23,8 @@ class LaptopCandidate:
     cloud: str
     port: int
     """The service port: the far end maps it to a local one."""
+    branch: EnvironmentId | None = None
+    """The branch it is on; None: the environment the sidecar runs in."""
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -58,6 +60,8 @@ DIVERTED: Final = Decision((APP,), "diverted")
 PLAIN: Final = Decision((APP,), "default")
 UNKNOWN_BRANCH: Final = Decision((APP,), "unknown_branch")
 """No row for this branch: it did not change the workload, or it is gone. The base serves it."""
+NO_ROUTES: Final = Decision((APP,), "no_routes")
+"""No snapshot has come yet: the base serves every branch."""
 
 
 @dataclass(slots=True)
@@ -70,6 +74,8 @@ class RouteTable:
     branches: dict[tuple[str, int], Decision] = field(default_factory=dict)
     others: dict[int, Decision] = field(default_factory=dict)
     """Service port → decision for branches without a row."""
+    unknown: Decision = NO_ROUTES
+    """For branches without a row, on all other ports."""
 
     @classmethod
     def from_snapshot(cls, snapshot: RouteSnapshot) -> RouteTable:
@@ -84,6 +90,7 @@ class RouteTable:
                 if branch is None
             },
             branches=_branch_decisions(snapshot.branches, laptops, wide),
+            unknown=UNKNOWN_BRANCH,
             others={
                 port: Decision((*found, APP), "intercept") for (_, port), found in wide.items()
             },
@@ -98,7 +105,9 @@ def _laptops(routes: Iterable[InterceptRoute]) -> _Laptops:
     found: _Laptops = {}
     for route in routes:
         for port in route.ports:
-            candidate = LaptopCandidate(route.intercept, route.token, route.cloud, port)
+            candidate = LaptopCandidate(
+                route.intercept, route.token, route.cloud, port, route.branch
+            )
             found.setdefault((route.branch, port), []).append(candidate)
     return found
 

@@ -91,4 +91,4 @@ def test_the_candidates_come_in_the_order_of_the_architecture(
 def test_a_sidecar_without_a_snapshot_serves_its_app() -> None:
     table = RouteTable()
     assert decide(table, None, False, 80).reason == "default"
-    assert decide(table, ONE, False, 80).reason == "unknown_branch"
+    assert decide(table, ONE, False, 80).reason == "no_routes"
