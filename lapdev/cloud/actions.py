@@ -275,7 +275,9 @@ class ApiService:
         """A preview URL for a service port that the environment has."""
         environment = await self.store.environment(ref)
         catalog.service_port(await self._effective(environment), service, port)
-        return await self.store.create_preview(environment.id, service, port)
+        preview = await self.store.create_preview(environment.id, service, port)
+        self.link.changed(environment.id)  # the edge's index, too, is made from what is stored
+        return preview
 
     # Intercepts
 

@@ -8,6 +8,7 @@ cluster's tunnel on a stream that belongs to this downstream connection alone.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ class Edge:
         self.domain = domain
         self.index = PreviewIndex()
         """Replaced whole whenever previews or environments change."""
+        self.refreshing: asyncio.Task[None] | None = None
+        """A newer index is being made: a host that is not in this one may be in that."""
         self.counters = EdgeCounters()
         self._clusters = clusters
         self._tasks = tasks
@@ -80,10 +83,21 @@ class Edge:
 
     def handle(self, exchange: Exchange) -> None:
         """Takes over one request for some host below the preview domain."""
-        request = exchange.request
         exchange.on_finished = self._log
         self.counters.requests += 1
+        self._route(exchange)
+
+    async def _handle_refreshed(self, exchange: Exchange, refreshing: asyncio.Task[None]) -> None:
+        await asyncio.wait([refreshing])
+        if not exchange.finished:
+            self._route(exchange)
+
+    def _route(self, exchange: Exchange) -> None:
+        request = exchange.request
         entry = self.index.lookup(request.host, self.domain)
+        if entry is None and self.refreshing is not None and not self.refreshing.done():
+            self._tasks.spawn(self._handle_refreshed(exchange, self.refreshing), "await previews")
+            return
         if entry is None:
             self.counters.unknown_hosts += 1
             error = NoRoute(

@@ -12,6 +12,7 @@ import select
 from typing import Protocol
 
 from lapdev.errors import LapdevError, RemoteProtocolError, UpstreamClosed
+from lapdev.net.relay import reset
 from lapdev.wire.http1 import (
     BodyEnd,
     Framing,
@@ -209,7 +210,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink = None
         self._lost = True
         if not self._detached:
-            self.transport.abort()
+            reset(self.transport)
 
     # Inside
 

@@ -17,6 +17,7 @@ from lapdev.errors import LapdevError, RemoteProtocolError
 from lapdev.log import get_logger
 from lapdev.net.deadlines import NEVER, Sweep
 from lapdev.net.exchange import Exchange
+from lapdev.net.relay import reset
 from lapdev.wire.http1 import (
     PUBLIC_LIMITS,
     BodyEnd,
@@ -64,7 +65,9 @@ class HttpServer:
         self.connections: set[HttpConnection] = set()
         self.sweep = Sweep(self.options.sweep_interval)
         self.draining = False
-        self.on_bad_request: Callable[[HttpConnection, RemoteProtocolError], None] = _log_bad_request
+        self.on_bad_request: Callable[[HttpConnection, RemoteProtocolError], None] = (
+            _log_bad_request
+        )
         self._drained = asyncio.Event()
 
     def connection(self) -> HttpConnection:
@@ -139,7 +142,9 @@ class HttpConnection(asyncio.Protocol):
             return
         if events:
             self._dispatch(events)
-        elif self.exchange is None and self._parser.in_head and self.deadline == self._rest_deadline:
+        elif (
+            self.exchange is None and self._parser.in_head and self.deadline == self._rest_deadline
+        ):
             self.deadline = self._loop.time() + self.options.header_timeout
         if len(self._parser.trailing_data) > PIPELINE_BYTES:
             self.pause_reading()
@@ -176,7 +181,9 @@ class HttpConnection(asyncio.Protocol):
         self._closed = True
         if self.exchange is not None:
             exchange, self.exchange = self.exchange, None
-            exchange.downstream_lost(exc or ConnectionResetError("the client closed the connection"))
+            exchange.downstream_lost(
+                exc or ConnectionResetError("the client closed the connection")
+            )
         self._leave()
 
     # For Exchange
@@ -231,7 +238,7 @@ class HttpConnection(asyncio.Protocol):
     def abort(self) -> None:
         """The peer sees a reset, never a clean end."""
         if not self._closed:
-            self.transport.abort()
+            reset(self.transport)
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Hands the raw connection over; this object is out of the game."""
@@ -369,5 +376,8 @@ class HttpConnection(asyncio.Protocol):
 
 def _log_bad_request(connection: HttpConnection, error: RemoteProtocolError) -> None:
     get_logger().info(
-        "request_refused", conn_id=connection.conn_id, status=error.answer_status, error=error.detail
+        "request_refused",
+        conn_id=connection.conn_id,
+        status=error.answer_status,
+        error=error.detail,
     )

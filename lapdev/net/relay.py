@@ -7,6 +7,8 @@ slows the writer on the other, an end of one direction leaves the other open, an
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 
 
@@ -50,8 +52,8 @@ class Relay:
         self._b.eof_received()
 
     def abort(self) -> None:
-        self._a.transport.abort()
-        self._b.transport.abort()
+        reset(self._a.transport)
+        reset(self._b.transport)
 
     def count(self, side: _Side, size: int) -> None:
         if side is self._a:
@@ -103,7 +105,7 @@ class _Side(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         to = self.other.transport
         if exc is not None or not self.ended:
-            to.abort()
+            reset(to)
         elif self.other.ended:
             to.close()
         self.relay.finished()
@@ -146,3 +148,17 @@ class Waiting(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = exc or ConnectionResetError("the connection was closed")
+
+
+_LINGER_NOT = struct.pack("ii", 1, 0)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """The other end sees a reset: what came before cannot be taken for the whole.
+
+    `transport.abort()` alone closes a socket in good order when nothing unread is left in it.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX and not transport.is_closing():
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    transport.abort()

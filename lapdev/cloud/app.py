@@ -1,0 +1,152 @@
+"""The cloud role, put together: read `run` as the recipe it is."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+from lapdev import log
+from lapdev.cloud.actions import ApiService
+from lapdev.cloud.api import create_api
+from lapdev.cloud.asgi import AsgiBridge
+from lapdev.cloud.clusters import ClusterLinks
+from lapdev.cloud.devices import DeviceLinks, SidecarLinks
+from lapdev.cloud.edge import Edge
+from lapdev.cloud.front import Front
+from lapdev.cloud.gate import Gate
+from lapdev.cloud.hub import Hub
+from lapdev.cloud.tokens import InterceptTokens, load_or_create_secret, sha256_hex
+from lapdev.errors import ConfigError
+from lapdev.model import DeviceId, Intercept, InterceptId
+from lapdev.net.address import TcpAddress, parse_address
+from lapdev.net.admin import AdminServer, Metric, counter, gauge
+from lapdev.net.http_server import HttpServer
+from lapdev.net.listener import Listener, listen
+from lapdev.net.process import notify_ready, stop_signals
+from lapdev.net.tasks import Tasks
+from lapdev.settings import CloudSettings
+from lapdev.store import Store
+from lapdev.tunnel import TunnelServer
+from lapdev.wire.control import InterceptGrant
+
+
+async def run(settings: CloudSettings) -> None:
+    """The cloud serves until SIGTERM or SIGINT, then drains."""
+    log.configure("cloud", settings.log_level)
+    data_dir = _data_dir(settings)
+    access = log.AccessLog(log.stderr_write, "cloud")
+    async with contextlib.AsyncExitStack() as stack:
+        stop = stack.enter_context(stop_signals())
+        stack.callback(access.flush)
+        store = await Store.open(settings.database or f"sqlite:///{data_dir / 'lapdev.db'}")
+        stack.push_async_callback(store.aclose)
+        await _seed(store, settings)
+        tasks = await stack.enter_async_context(Tasks())
+        tokens = InterceptTokens(load_or_create_secret(data_dir / "token-key"))
+
+        grant = functools.partial(_grant, tokens, settings)
+        clusters = ClusterLinks(store, tasks, grant)
+        devices = DeviceLinks(store, tasks, clusters)
+        sidecars = SidecarLinks(tasks, devices, functools.partial(_device_of, store))
+        edge = Edge(settings.domain, clusters, tasks, access)
+        hub = Hub(store, tasks, edge, clusters, devices, sidecars)
+        await hub.refresh_previews()
+
+        gate = Gate(store, tasks)
+        tunnels = [TunnelServer(handler) for handler in (clusters, sidecars, devices)]
+        gate.serve(*tunnels)
+
+        front = Front(settings.domain, settings.public_url, edge, gate)
+        server = HttpServer(front.handle)
+        public = await listen(settings.listen, server.connection)
+        service = ApiService(store, hub, tokens, _preview_url(settings, public))
+        front.api = AsgiBridge(create_api(service), tasks)
+        listeners = [public]
+        if settings.internal_listen:
+            listeners.append(await listen(settings.internal_listen, server.connection))
+        admin = AdminServer(
+            settings.admin, lambda: _metrics(server, edge, tunnels), lambda: _ready(server)
+        )
+        await admin.start()
+        stack.push_async_callback(admin.aclose)
+        await service.finish_deletions()
+        log.get_logger().info("role_started", target=str(public.address))
+        notify_ready(settings.ready_fd)
+
+        await stop.wait()
+        log.get_logger().info("role_stopping")
+        server.draining = True
+        for listener in listeners:
+            await listener.aclose()
+        await server.aclose()
+        for tunnel_server in tunnels:
+            await tunnel_server.aclose()
+
+
+def _data_dir(settings: CloudSettings) -> Path:
+    if not settings.data_dir:
+        raise ConfigError("data_dir is not set", hint="set --data-dir to a directory of its own")
+    path = Path(settings.data_dir)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+async def _seed(store: Store, settings: CloudSettings) -> None:
+    """The first cluster and the first API token exist, when files with their tokens are named."""
+    if settings.cluster_token_file:
+        token = load_or_create_secret(Path(settings.cluster_token_file))
+        await store.ensure_cluster(settings.cluster_name, sha256_hex(token))
+    if settings.bootstrap_token_file:
+        token = load_or_create_secret(Path(settings.bootstrap_token_file))
+        await store.ensure_token(sha256_hex(token), "bootstrap")
+
+
+def _grant(
+    tokens: InterceptTokens, settings: CloudSettings, intercept: Intercept
+) -> InterceptGrant:
+    """`cloud` stays empty when sidecars reach us where their manager does."""
+    return InterceptGrant(intercept, tokens.token(intercept.id), settings.public_url)
+
+
+async def _device_of(store: Store, intercept: str) -> DeviceId:
+    return (await store.intercept(InterceptId(intercept))).device
+
+
+def _preview_url(settings: CloudSettings, public: Listener) -> functools.partial[str]:
+    """Label → whole URL, from configuration alone: never from a request's Host (row 42)."""
+    address = public.address
+    port = address.port if isinstance(address, TcpAddress) else 80
+    if settings.public_url:
+        configured = parse_address(settings.public_url)
+        assert isinstance(configured, TcpAddress)
+        port = configured.port
+    return functools.partial(_format_url, settings.domain, port)
+
+
+def _format_url(domain: str, port: int, label: str) -> str:
+    return f"http://{label}.{domain}" + (f":{port}" if port != 80 else "")
+
+
+def _ready(server: HttpServer) -> tuple[bool, str]:
+    return (False, "draining") if server.draining else (True, "")
+
+
+def _metrics(server: HttpServer, edge: Edge, tunnels: Iterable[TunnelServer]) -> list[Metric]:
+    counters = edge.counters
+    return [
+        gauge("lapdev_connections", "Open downstream connections.", len(server.connections)),
+        gauge("lapdev_tunnels", "Open tunnels.", sum(len(list(t.tunnels)) for t in tunnels)),
+        gauge("lapdev_previews", "Preview URLs the edge knows.", len(edge.index.entries)),
+        counter("lapdev_edge_requests_total", "Requests for preview hosts.", counters.requests),
+        counter(
+            "lapdev_edge_unknown_hosts_total",
+            "Requests for hosts that are no preview.",
+            counters.unknown_hosts,
+        ),
+        counter(
+            "lapdev_edge_failures_total", "Requests the edge answered itself.", counters.failures
+        ),
+        counter("lapdev_edge_retries_total", "Requests sent a second time.", counters.retries),
+    ]

@@ -1,0 +1,106 @@
+"""Two sockets joined by a relay behave as one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from lapdev.net.listener import dial, listen
+from lapdev.net.relay import Relay, Waiting, relay
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def joined_pair() -> AsyncIterator[tuple[Ends, Ends, list[Relay]]]:
+    """(client, app): what one writes, the other reads, through a relay between them."""
+    app_ready: asyncio.Future[Ends] = asyncio.get_running_loop().create_future()
+    done: list[Relay] = []
+    inbound: asyncio.Queue[Waiting] = asyncio.Queue()
+
+    def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        app_ready.set_result((reader, writer))
+
+    class Accepting(Waiting):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            inbound.put_nowait(self)
+
+    app_server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+    front = await listen("127.0.0.1:0", Accepting)
+    client = await asyncio.open_connection(*str(front.address).split(":"))
+    near = await inbound.get()
+    port = app_server.sockets[0].getsockname()[1]
+    transport, far = await dial(f"127.0.0.1:{port}", Waiting)
+    relay(near.transport, transport, done.append)
+    app = await app_ready
+    try:
+        yield client, app, done
+    finally:
+        for _, writer in (client, app):
+            writer.close()
+        far.transport.abort()
+        near.transport.abort()
+        await front.aclose()
+        app_server.close()
+        await asyncio.sleep(0)
+
+
+async def test_bytes_cross_in_both_directions() -> None:
+    async with joined_pair() as ((client_in, client_out), (app_in, app_out), _):
+        client_out.write(b"ping")
+        assert await app_in.readexactly(4) == b"ping"
+        app_out.write(b"pong!")
+        assert await client_in.readexactly(5) == b"pong!"
+
+
+async def test_the_end_of_one_direction_leaves_the_other_open() -> None:
+    async with joined_pair() as ((client_in, client_out), (app_in, app_out), _):
+        client_out.write(b"question")
+        client_out.write_eof()
+        assert await app_in.read() == b"question"
+        app_out.write(b"answer")
+        app_out.write_eof()
+        assert await client_in.read() == b"answer"
+
+
+async def test_both_directions_ended_ends_the_relay_and_counts_bytes() -> None:
+    async with joined_pair() as ((client_in, client_out), (app_in, app_out), done):
+        client_out.write(b"12345")
+        client_out.write_eof()
+        await app_in.read()
+        app_out.write(b"123")
+        app_out.write_eof()
+        await client_in.read()
+        async with asyncio.timeout(5):
+            while not done:
+                await asyncio.sleep(0)
+        assert (done[0].bytes_from_a, done[0].bytes_from_b) == (5, 3)
+
+
+async def test_a_reset_on_one_side_reaches_the_other() -> None:
+    async with joined_pair() as ((client_in, client_out), (app_in, app_out), _):
+        client_out.write(b"x")
+        await app_in.readexactly(1)
+        app_out.transport.abort()
+        async with asyncio.timeout(5):
+            with suppress(ConnectionResetError):
+                assert await client_in.read() == b""
+
+
+async def test_a_reader_that_stops_stops_the_writer() -> None:
+    async with joined_pair() as ((_, client_out), (app_in, _), done):
+        app_in._transport.pause_reading()  # type: ignore[attr-defined]
+        piece = b"x" * 1_000_000
+        sent = 0
+        try:
+            async with asyncio.timeout(1.0):
+                while sent < 400_000_000:
+                    client_out.write(piece)
+                    sent += len(piece)
+                    await client_out.drain()
+        except TimeoutError:
+            pass
+        assert sent < 100_000_000, "the relay swallowed what nobody reads"
+        assert not done
