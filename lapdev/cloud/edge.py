@@ -1,4 +1,4 @@
-"""The preview edge: where does a host lead, what may travel with the request, and over which stream.
+"""The preview edge: where a host leads, what may travel along, and over which stream.
 
 Asked in this order: *where* (host → preview URL → environment, service, port), *who*, *may they*.
 (Until there are users the last two are answered by the listener, which is on loopback.) Then every

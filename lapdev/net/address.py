@@ -55,7 +55,7 @@ def parse_address(text: str) -> Address:
         path = text.removeprefix("unix:")
         if not path.startswith("/") or len(path.encode()) > UNIX_PATH_BYTES:
             raise ConfigError(
-                f"{text!r}: a Unix socket needs an absolute path of at most {UNIX_PATH_BYTES} bytes",
+                f"{text!r}: a Unix socket has an absolute path of <= {UNIX_PATH_BYTES} bytes",
                 hint="choose a shorter runtime directory",
             )
         return UnixAddress(path)

@@ -20,7 +20,8 @@ ERROR_HEADER = b"lapdev-error"
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{status} {title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
 {refresh}<style>
 :root {{ color-scheme: light dark }}
 body {{ font: 16px/1.6 system-ui, sans-serif; margin: 0; min-height: 100vh; display: grid;

@@ -164,7 +164,7 @@ class Exchange:
             self._early.append(BodyEnd(trailers))
 
     def swallow_body(self, limit_bytes: int, done: Callable[[Exchange, bool], None]) -> None:
-        """Reads the rest of the body into nothing: `done(self, complete)` when it ends or is too long."""
+        """Reads the rest of the body into nothing; `done(self, complete)` when it is over."""
         left = limit_bytes - self._early_bytes
         self._early.clear()
         self._sink = None
@@ -195,7 +195,7 @@ class Exchange:
         self.end_response()
 
     def send_informational(self, head: ResponseHead) -> None:
-        """A 1xx answer, ahead of the final one. HTTP/1.0 clients do not know them (RFC 9110 §15.2)."""
+        """A 1xx answer, ahead of the final one; unknown to HTTP/1.0 (RFC 9110 §15.2)."""
         if self.request.minor and not self.finished:
             self.connection.write(response_bytes(head))
 

@@ -84,7 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
-        # A socket can be asked whether the app has closed; a stream inside a tunnel tells by itself.
+        # A socket can be asked whether the app has closed; a tunnel's stream tells by itself.
         sock = transport.get_extra_info("socket")
         if sock is not None:
             self._poll = select.poll()
@@ -159,7 +159,7 @@ class UpstreamConnection(asyncio.Protocol):
         return self._poll is None or not self._poll.poll(0)
 
     def send_request(self, head: RequestHead, sink: ResponseSink) -> None:
-        """The head leaves; `sink` gets the answer. `head.headers` are complete, framing included."""
+        """The head leaves; `sink` gets the answer. `head.headers` include the framing."""
         assert self._sink is None
         self._sink = sink
         self.served += 1
