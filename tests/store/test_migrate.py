@@ -1,0 +1,65 @@
+"""The migrations make what the tables say, from an installed package as well."""
+
+from __future__ import annotations
+
+import ast
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from lapdev.errors import ConfigError
+from lapdev.store import Store, tables
+
+MIGRATIONS = Path(tables.__file__).parent / "migrations"
+
+
+async def test_migrations_and_tables_agree(tmp_path: Path) -> None:
+    path = tmp_path / "lapdev.db"
+    await (await Store.open(f"sqlite:///{path}")).aclose()
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, tables.metadata) == []
+    engine.dispose()
+
+
+async def test_opening_twice_keeps_everything(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/lapdev.db"
+    first = await Store.open(url)
+    cluster = await first.ensure_cluster("local", "a" * 64)
+    await first.aclose()
+    second = await Store.open(url)
+    assert await second.clusters() == [cluster]
+    await second.aclose()
+
+
+async def test_a_percent_sign_in_a_path_is_no_problem(tmp_path: Path) -> None:
+    folder = tmp_path / "100% mine"
+    folder.mkdir()
+    await (await Store.open(f"sqlite:///{folder}/lapdev.db")).aclose()
+
+
+async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lapdev.db"
+    await (await Store.open(f"sqlite:///{path}")).aclose()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(ConfigError, match="newer version"):
+        await Store.open(f"sqlite:///{path}")
+
+
+def test_migrations_do_not_lean_on_todays_tables() -> None:
+    for path in MIGRATIONS.rglob("*.py"):
+        imports = [
+            name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom)
+            for name in [node.module or ""]
+        ]
+        assert not [name for name in imports if name.startswith("lapdev")], path
