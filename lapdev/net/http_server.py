@@ -75,7 +75,7 @@ class HttpServer:
         return HttpConnection(self)
 
     async def aclose(self) -> None:
-        """Connections finish what they are in, at most `drain_timeout`, then are cut. Idempotent."""
+        """Connections finish what they are in within `drain_timeout`, or are cut. Idempotent."""
         self.draining = True
         for connection in list(self.connections):
             connection.drain()

@@ -1,4 +1,4 @@
-"""Accepting and dialling: the only place where listening sockets are made and connections opened."""
+"""Accepting and dialling: where listening sockets are made and connections opened."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Listener:
         """No new connection is accepted; those that are open go on. Idempotent."""
         self._server.close()
         if isinstance(self.address, UnixAddress):
-            Path(self.address.path).unlink(missing_ok=True)
+            Path(self.address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - one syscall
 
 
 async def listen(address: Address | str, factory: ProtocolFactory) -> Listener:

@@ -34,7 +34,7 @@ class Forwarding:
     """What the role wants done at the turning points of an exchange."""
 
     on_failed: Callable[[Exchange, Exception, bool], None]
-    """(exchange, error, safe_to_retry): failed before any byte of a response left for downstream."""
+    """(exchange, error, safe_to_retry): failed before a byte of a response left for downstream."""
     edit_response: Callable[[ResponseHead], None] | None = None
     """May change the final response's head before it is sent on."""
 

@@ -161,17 +161,18 @@ async def test_a_chunked_answer_to_http_1_0_ends_with_the_connection() -> None:
 
 async def test_head_and_first_data_leave_in_one_write() -> None:
     writes: list[bytes] = []
+    written = asyncio.Event()
 
     def handler(exchange: Exchange) -> None:
         connection = exchange.connection
         connection.write = writes.append  # type: ignore[method-assign]
         exchange.respond(200, [], b"body")
+        written.set()
 
     async with serving(handler) as (client, _):
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         async with asyncio.timeout(5):
-            while not writes:
-                await asyncio.sleep(0)
+            await written.wait()
     assert len(writes) == 1
     assert writes[0].endswith(b"\r\n\r\nbody")
 
@@ -194,16 +195,15 @@ async def test_a_handler_that_fails_answers_500_and_the_server_goes_on() -> None
 
 
 async def test_draining_finishes_the_exchange_and_then_closes() -> None:
-    waiting: list[Exchange] = []
-    server = HttpServer(waiting.append)
+    waiting: asyncio.Queue[Exchange] = asyncio.Queue()
+    server = HttpServer(waiting.put_nowait)
     async with listening(server.connection) as port, connect(port) as client:
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         async with asyncio.timeout(5):
-            while not waiting:
-                await asyncio.sleep(0)
+            exchange = await waiting.get()
         closing = asyncio.get_running_loop().create_task(server.aclose())
         await asyncio.sleep(0)
-        waiting[0].respond(200, [], b"done")
+        exchange.respond(200, [], b"done")
         status, headers, body = await client.response()
         assert (status, headers["connection"], body) == (200, "close", b"done")
         await closing

@@ -13,10 +13,10 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def joined_pair() -> AsyncIterator[tuple[Ends, Ends, list[Relay]]]:
+async def joined_pair() -> AsyncIterator[tuple[Ends, Ends, asyncio.Queue[Relay]]]:
     """(client, app): what one writes, the other reads, through a relay between them."""
     app_ready: asyncio.Future[Ends] = asyncio.get_running_loop().create_future()
-    done: list[Relay] = []
+    done: asyncio.Queue[Relay] = asyncio.Queue()
     inbound: asyncio.Queue[Waiting] = asyncio.Queue()
 
     def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,7 +33,7 @@ async def joined_pair() -> AsyncIterator[tuple[Ends, Ends, list[Relay]]]:
     near = await inbound.get()
     port = app_server.sockets[0].getsockname()[1]
     transport, far = await dial(f"127.0.0.1:{port}", Waiting)
-    relay(near.transport, transport, done.append)
+    relay(near.transport, transport, done.put_nowait)
     app = await app_ready
     try:
         yield client, app, done
@@ -74,9 +74,8 @@ async def test_both_directions_ended_ends_the_relay_and_counts_bytes() -> None:
         app_out.write_eof()
         await client_in.read()
         async with asyncio.timeout(5):
-            while not done:
-                await asyncio.sleep(0)
-        assert (done[0].bytes_from_a, done[0].bytes_from_b) == (5, 3)
+            ended = await done.get()
+        assert (ended.bytes_from_a, ended.bytes_from_b) == (5, 3)
 
 
 async def test_a_reset_on_one_side_reaches_the_other() -> None:
@@ -103,4 +102,4 @@ async def test_a_reader_that_stops_stops_the_writer() -> None:
         except TimeoutError:
             pass
         assert sent < 100_000_000, "the relay swallowed what nobody reads"
-        assert not done
+        assert done.empty()
