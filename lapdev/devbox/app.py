@@ -1,0 +1,131 @@
+"""The devbox role put together: one uplink, its session, the proxy, and what others may read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import Callable
+from dataclasses import asdict
+from types import TracebackType
+from typing import Self
+
+from lapdev.devbox.account import find_account
+from lapdev.devbox.proxy import Proxy
+from lapdev.devbox.session import Session
+from lapdev.devbox.state_file import DevboxStatus, StateFile, state_dir, this_device
+from lapdev.errors import LapdevError
+from lapdev.model import RoleName
+from lapdev.net.tasks import Tasks
+from lapdev.serve import announce_ready
+from lapdev.settings import DevboxSettings
+from lapdev.tunnel import Uplink, UplinkOptions
+
+TUNNEL_PATH = "/_lapdev/tunnel/devbox"
+
+Report = Callable[[DevboxStatus], None]
+
+
+class Devbox:
+    """The link to an environment, from enter to exit."""
+
+    def __init__(self, settings: DevboxSettings, on_change: Report = lambda _: None) -> None:
+        self.settings = settings
+        self.proxy_address = ""
+        self._on_change = on_change
+        self._account = find_account(settings)
+        self._device = this_device(state_dir(settings.state_dir, os.environ))
+        self._tasks = Tasks()
+        self.session = Session(self._device, settings.environment, self._tasks, self._changed)
+        self._proxy = Proxy(self.session)
+        options = UplinkOptions(
+            address=self._account.server,
+            path=TUNNEL_PATH,
+            token=self._account.token,
+            role=RoleName.DEVBOX,
+            instance=secrets.token_hex(8),
+        )
+        self._uplink = Uplink(options, self.session)
+
+    async def __aenter__(self) -> Self:
+        self.proxy_address = await self._proxy.start(self.settings.proxy)
+        self._tasks.spawn(self._hold_link(), "devbox uplink")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._proxy.aclose()
+        if self.session.tunnel is not None:
+            await self.session.tunnel.aclose("the devbox stops")
+        await self._tasks.aclose()
+
+    def status(self) -> DevboxStatus:
+        """What other commands may know."""
+        state, error = self.session.state, self.session.error
+        return DevboxStatus(
+            pid=os.getpid(),
+            device=self._device.id,
+            server=self._account.server,
+            proxy=self.proxy_address,
+            environment=state.environment_name if state else "",
+            namespace=state.namespace if state else "",
+            connected=self.session.connected and state is not None,
+            error=error.detail if error else "",
+            services=tuple(asdict(service) for service in state.services) if state else (),
+            intercepts=tuple(asdict(item) for item in state.intercepts) if state else (),
+        )
+
+    async def _hold_link(self) -> None:
+        try:
+            await self._uplink.run()
+        except LapdevError as exc:
+            self.session.fail(exc)
+
+    def _changed(self) -> None:
+        self._on_change(self.status())
+
+
+async def run(settings: DevboxSettings, report: Report = lambda _: None) -> None:
+    """Connected until SIGTERM or SIGINT; `report` gets every change of the status.
+
+    Raises:
+        LapdevError: no account, already connected, or the cloud refused the session.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    file = StateFile(state_dir(settings.state_dir, os.environ))
+
+    def changed(status: DevboxStatus) -> None:
+        file.write(status)
+        report(status)
+
+    file.acquire()
+    try:
+        async with Devbox(settings, changed) as devbox, Tasks() as tasks:
+            changed(devbox.status())
+            stopping = tasks.spawn(stop.wait(), "wait for a signal")
+            starting = tasks.spawn(_start(devbox), "start the session")
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                if (error := starting.result()) is not None:
+                    raise error
+                announce_ready(settings.ready_fd)
+                await stopping
+    finally:
+        file.release()
+
+
+async def _start(devbox: Devbox) -> LapdevError | None:
+    """The error is for the caller to report on one line, not a failed task's traceback."""
+    try:
+        await devbox.session.wait_started()
+    except LapdevError as exc:
+        return exc
+    return None
