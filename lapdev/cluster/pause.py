@@ -1,0 +1,137 @@
+"""Holds namespaces open: the first process of a pod, or of all pods together.
+
+A script of its own: `python -I -S pause.py reaper FD` or `python -I -S pause.py pod FD`. FD is a
+socket to the manager; when its other end is gone, so is the manager, and this process ends. As it
+is PID 1 of its PID namespace, the kernel then kills every process in it.
+
+The talk of a pod's holder, one message each: it says `hello` (the manager reads its process id
+from the message's credentials); the manager attaches the network and sends the plan as JSON; the
+holder prepares the pod and says `ready`, or what went wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from lapdev.cluster import interfaces, syscalls
+
+INSIDE_ID = 1000
+MESSAGE_BYTES = 65536
+
+POD_NAMESPACES = (
+    syscalls.NEW_USER
+    | syscalls.NEW_PID
+    | syscalls.NEW_NET
+    | syscalls.NEW_NS
+    | syscalls.NEW_UTS
+    | syscalls.NEW_IPC
+)
+
+
+def reap(*_: object) -> None:
+    """Orphans end up at PID 1, which must take their exit status or they stay as zombies."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+def hold(control: socket.socket) -> None:
+    """Returns when the manager is gone."""
+    while control.recv(MESSAGE_BYTES):
+        pass
+
+
+def enter_pod() -> None:
+    """From here on this is PID 1 of a new pod; the process that was started has ended."""
+    uid, gid = os.getuid(), os.getgid()
+    syscalls.unshare(POD_NAMESPACES)
+    syscalls.map_own_ids(INSIDE_ID, uid, gid)
+    if os.fork():
+        os._exit(0)
+
+
+def prepare(plan: dict[str, Any]) -> None:
+    socket.sethostname(plan["name"])
+    prepare_network(plan["address"], plan["netmask"], plan["gateway"])
+    syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+    bind_files(plan["files"], plan["placeholders"])
+    for folder in ("/tmp", "/dev/shm"):  # noqa: S108
+        if Path(folder).is_dir():
+            fresh_folder(folder, [path for path in plan["keep"] if path.startswith(folder + "/")])
+    mount_proc()
+
+
+def prepare_network(address: str, netmask: str, gateway: str) -> None:
+    interfaces.bring_up("lo")
+    interfaces.set_address("eth0", address, netmask)
+    interfaces.bring_up("eth0")
+    interfaces.set_default_route(gateway)
+    try:
+        # Apps of production listen on 80, too, and are no root here.
+        Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
+    except OSError:
+        return  # a read-only /proc/sys: then low ports need a change in the manifest
+
+
+def bind_files(files: dict[str, str], placeholders: str) -> None:
+    """Each file takes the place of its target in this pod; `/etc` gains what it does not have."""
+    if not all(Path(target).is_file() for target in files):
+        syscalls.mount(
+            "overlay", "/etc", "overlay", syscalls.MS_RDONLY, f"lowerdir={placeholders}:/etc"
+        )
+    for target, source in files.items():
+        syscalls.mount(source, target, flags=syscalls.MS_BIND)
+
+
+def fresh_folder(folder: str, keep: list[str]) -> None:
+    """An empty folder in memory, except for the paths below it that the pod runs from."""
+    kept = [(path, os.open(path, os.O_PATH)) for path in keep]
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV
+    syscalls.mount("tmpfs", folder, "tmpfs", flags, "mode=1777")
+    for path, fd in kept:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        flags = syscalls.MS_BIND | syscalls.MS_REC
+        syscalls.mount(f"/proc/self/fd/{fd}", path, flags=flags)
+        os.close(fd)
+
+
+def mount_proc() -> None:
+    """The pod sees its own processes and no others, where the kernel lets us."""
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    try:
+        syscalls.mount("proc", "/proc", "proc", flags)
+    except PermissionError:
+        return  # parts of /proc are covered here (a container): the pod keeps seeing that one
+
+
+def main(kind: str, fd: str) -> None:
+    control = socket.socket(fileno=int(fd))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if kind == "pod":
+        enter_pod()
+    else:
+        syscalls.die_with_parent()
+    signal.signal(signal.SIGCHLD, reap)
+    control.send(b"hello")
+    if kind == "pod":
+        try:
+            prepare(json.loads(control.recv(MESSAGE_BYTES)))
+            control.send(b"ready")
+        except OSError as exc:
+            control.send(str(exc).encode())
+            return
+    hold(control)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,249 @@
+"""Where the processes of one pod live: namespaces of their own, or just an address.
+
+A sandbox starts processes and ends them all; what runs in it, and when it starts again, is the
+pod's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from lapdev.cluster.network import Network
+from lapdev.cluster.pod_files import hosts_text, rewrite, write_pod_files
+from lapdev.cluster.spawner import ENTER_SCRIPT, PAUSE_SCRIPT, Child, Command, Spawner, watch_exit
+from lapdev.cluster.subnets import Subnet
+from lapdev.errors import ClusterError
+
+LISTEN_STATE = "0A"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who a pod is and where."""
+
+    name: str
+    namespace: str
+    ip: str
+    subnet: Subnet
+    bridge: str
+    folder: Path
+    """For the pod's own files; emptied by whoever made it."""
+    keep: tuple[str, ...] = ()
+    """Paths that stay visible below the pod's private /tmp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs in a sandbox."""
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    output: int
+    """Takes standard output and error."""
+    fds: tuple[int, ...] = ()
+
+
+class Sandbox(Protocol):
+    place: Place
+
+    async def start(self, services: Mapping[str, str]) -> None:
+        """Processes can be started. Raises ClusterError; then there is nothing to clean up."""
+
+    async def spawn(self, program: Program, *, sidecar: bool = False) -> Child:
+        """A new process in the pod. Raises ClusterError when the sandbox has gone."""
+
+    def listening_ports(self) -> frozenset[int]:
+        """TCP ports on which anything in the pod accepts connections."""
+
+    def update_services(self, services: Mapping[str, str]) -> None:
+        """Running processes resolve these services."""
+
+    @property
+    def holder_pid(self) -> int:
+        """The process that keeps the pod's namespaces; 0 without isolation."""
+
+    async def wait_gone(self) -> None:
+        """The sandbox has broken down, or was killed."""
+
+    async def kill(self) -> None:
+        """No process of the pod runs any more. Idempotent."""
+
+
+class IsolatedSandbox:
+    """User, PID, network, mount, UTS and IPC namespaces, held by a process that only waits."""
+
+    def __init__(self, spawner: Spawner, network: Network, place: Place) -> None:
+        self.place = place
+        self._spawner = spawner
+        self._network = network
+        self._control: socket.socket | None = None
+        self._pid = 0
+        self._pidfd = -1
+        self._gone = asyncio.Event()
+
+    async def start(self, services: Mapping[str, str]) -> None:
+        place = self.place
+        hosts = hosts_text(place.name, place.ip, place.namespace, services)
+        files = write_pod_files(place.folder, place.name, place.subnet.gateway, hosts)
+        try:
+            await self._start_holder(files)
+        except BaseException:
+            await asyncio.shield(self.kill())
+            raise
+
+    async def spawn(self, program: Program, *, sidecar: bool = False) -> Child:
+        if self._pidfd < 0 or self._gone.is_set():
+            raise ClusterError(f"pod {self.place.name} has gone")
+        kind = "sidecar" if sidecar else "container"
+        argv = self._spawner.script(ENTER_SCRIPT, kind, str(self._pidfd), program.cwd)
+        # The sidecar is out of its app's sight: not in the pod's PID namespace, but in the outer.
+        namespace = -1 if sidecar else self._pidfd
+        fds = (self._pidfd, *program.fds)
+        return await self._spawner.spawn(
+            Command([*argv, *program.argv], program.env, fds, program.output, namespace)
+        )
+
+    def listening_ports(self) -> frozenset[int]:
+        return listening_ports(Path(f"/proc/{self._pid}/net"))
+
+    def update_services(self, services: Mapping[str, str]) -> None:
+        place = self.place
+        text = hosts_text(place.name, place.ip, place.namespace, services)
+        rewrite(place.folder / "hosts", text)
+
+    @property
+    def holder_pid(self) -> int:
+        return self._pid
+
+    async def wait_gone(self) -> None:
+        await self._gone.wait()
+
+    async def kill(self) -> None:
+        # With PID 1 the kernel ends every process of its PID namespace, and only then it is gone.
+        if self._pidfd >= 0 and not self._gone.is_set():
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            await self._gone.wait()
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    async def _start_holder(self, files: dict[str, str]) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.setblocking(False)
+        self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        fd = theirs.fileno()
+        argv = self._spawner.script(PAUSE_SCRIPT, "pod", str(fd))
+        try:
+            launcher = await self._spawner.spawn(Command(argv, {}, (fd,)))
+        except OSError as exc:
+            raise ClusterError(f"cannot start pod {self.place.name}: {exc}") from exc
+        finally:
+            theirs.close()
+        message, self._pid = await _receive(self._control)
+        if message != b"hello":
+            raise ClusterError(f"pod {self.place.name} could not get namespaces of its own")
+        self._pidfd = os.pidfd_open(self._pid)
+        watch_exit(os.dup(self._pidfd), self._gone.set)
+        await launcher.wait()
+        await self._network.add_pod(self.place.bridge, self._pid)
+        self._control.send(json.dumps(self._plan(files)).encode())
+        message, _ = await _receive(self._control)
+        if message != b"ready":
+            raise ClusterError(f"cannot prepare pod {self.place.name}: {message.decode()}")
+
+    def _plan(self, files: dict[str, str]) -> dict[str, object]:
+        place = self.place
+        return {
+            "name": place.name,
+            "address": place.ip,
+            "netmask": str(place.subnet.network.netmask),
+            "gateway": place.subnet.gateway,
+            "files": files,
+            "placeholders": str(place.folder / "placeholders"),
+            "keep": place.keep,
+        }
+
+
+class OpenSandbox:
+    """No isolation: ordinary processes, and a loopback address of their own."""
+
+    def __init__(self, spawner: Spawner, place: Place) -> None:
+        self.place = place
+        self._spawner = spawner
+        self._children: list[Child] = []
+        self._gone = asyncio.Event()
+
+    async def start(self, services: Mapping[str, str]) -> None:
+        return
+
+    async def spawn(self, program: Program, *, sidecar: bool = False) -> Child:
+        argv = self._spawner.script(ENTER_SCRIPT, "process", "-1", program.cwd)
+        child = await self._spawner.spawn(
+            Command([*argv, *program.argv], program.env, program.fds, program.output)
+        )
+        self._children = [known for known in self._children if known.running]
+        self._children.append(child)
+        return child
+
+    def listening_ports(self) -> frozenset[int]:
+        return listening_ports(Path("/proc/self/net"), self.place.ip)
+
+    def update_services(self, services: Mapping[str, str]) -> None:
+        return
+
+    @property
+    def holder_pid(self) -> int:
+        return 0
+
+    async def wait_gone(self) -> None:
+        await self._gone.wait()
+
+    async def kill(self) -> None:
+        for child in self._children:
+            child.signal(signal.SIGKILL)
+            await child.wait()
+        self._gone.set()
+
+
+def listening_ports(net: Path, ip: str = "") -> frozenset[int]:
+    """TCP ports in state LISTEN, from a network namespace's /proc files; with `ip`, only there."""
+    wanted = struct.pack("=I", struct.unpack(">I", socket.inet_aton(ip))[0]).hex() if ip else ""
+    ports = set()
+    for name in ("tcp", "tcp6"):
+        try:
+            lines = (net / name).read_text().splitlines()[1:]
+        except OSError:
+            continue  # the process has just ended, or the machine has no IPv6
+        for line in lines:
+            local, state = line.split(maxsplit=4)[1:4:2]
+            address, _, port = local.partition(":")
+            if state == LISTEN_STATE and (not wanted or address.lower() == wanted):
+                ports.add(int(port, 16))
+    return frozenset(ports)
+
+
+async def _receive(control: socket.socket) -> tuple[bytes, int]:
+    """One message and its sender's process id; an empty one when the other end is gone."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(control.fileno(), readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(control.fileno())
+    message, ancillary, _, _ = control.recvmsg(65536, socket.CMSG_SPACE(12))
+    pid = struct.unpack("=III", ancillary[0][2])[0] if ancillary else 0
+    return message, pid

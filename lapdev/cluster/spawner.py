@@ -1,0 +1,175 @@
+"""Starting processes, and knowing when they have ended.
+
+Pods live in PID namespaces, and a process enters one only by being born there: the thread that
+forks must have chosen it before. So one thread does nothing but fork. It also lives as long as the
+manager does, which the kernel's parent-death signal counts on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lapdev.cluster import syscalls
+from lapdev.errors import ClusterError
+
+PAUSE_SCRIPT = str(Path(__file__).with_name("pause.py"))
+ENTER_SCRIPT = str(Path(__file__).with_name("enter.py"))
+
+
+@dataclass(slots=True)
+class Command:
+    """A process to start."""
+
+    argv: list[str]
+    env: dict[str, str]
+    fds: tuple[int, ...] = ()
+    """Descriptors it inherits, under the same numbers."""
+    output: int | None = None
+    """Descriptor for its standard output and error; None: nowhere."""
+    pid_namespace: int = -1
+    """A pidfd: it is born into the PID namespace of that process."""
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A started process of ours."""
+
+    process: subprocess.Popen[bytes]
+    pid: int = field(init=False)
+    _exited: asyncio.Future[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pid = self.process.pid
+        self._exited = asyncio.get_running_loop().create_future()
+        watch_exit(os.pidfd_open(self.pid), self._reap)
+
+    def _reap(self) -> None:
+        status = self.process.wait()
+        if not self._exited.done():
+            self._exited.set_result(status)
+
+    @property
+    def running(self) -> bool:
+        return not self._exited.done()
+
+    async def wait(self) -> int:
+        """The exit status; minus the signal's number when a signal ended it."""
+        return await asyncio.shield(self._exited)
+
+    def signal(self, number: int) -> None:
+        """The process and those it started have been sent the signal, if they still run."""
+        if self.running:
+            try:
+                os.killpg(self.pid, number)
+            except ProcessLookupError:
+                return
+
+
+def watch_exit(pidfd: int, callback: Callable[[], None]) -> None:
+    """`callback` runs once, when the process has ended. Takes the descriptor."""
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        callback()
+
+    loop.add_reader(pidfd, ended)
+
+
+class Spawner:
+    """Forks, in one thread. With isolation, everything it starts dies with the manager."""
+
+    def __init__(self, python: str, *, isolation: bool) -> None:
+        self.python = python
+        self._isolation = isolation
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spawner")
+        self._reaper: Child | None = None
+        self._reaper_pidfd = -1
+        self._reaper_control: socket.socket | None = None
+
+    async def start(self) -> None:
+        if self._isolation:
+            await self._start_reaper()
+
+    async def aclose(self) -> None:
+        """Every process in a PID namespace of ours has ended. Idempotent."""
+        if self._reaper is not None:
+            self._reaper.signal(signal.SIGKILL)
+            await self._reaper.wait()
+            self._reaper = None
+            os.close(self._reaper_pidfd)
+        if self._reaper_control is not None:
+            self._reaper_control.close()
+            self._reaper_control = None
+        self._thread.shutdown(wait=False)
+
+    @property
+    def reaper_pid(self) -> int:
+        return self._reaper.pid if self._reaper else 0
+
+    async def spawn(self, command: Command) -> Child:
+        """Raises OSError when the program cannot be started."""
+        loop = asyncio.get_running_loop()
+        if self._isolation and command.pid_namespace < 0:
+            command.pid_namespace = self._reaper_pidfd
+        forking = loop.run_in_executor(self._thread, _fork, command)
+        try:
+            return Child(await asyncio.shield(forking))
+        except asyncio.CancelledError:
+            # Nobody will ever hear of this process again.
+            forking.add_done_callback(_discard)
+            raise
+
+    def script(self, path: str, *args: str) -> list[str]:
+        """The words that run one of our scripts, with as little of Python as it takes."""
+        return [self.python, "-I", "-S", path, *args]
+
+    async def _start_reaper(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._reaper_control = ours
+        fd = theirs.fileno()
+        command = Command(self.script(PAUSE_SCRIPT, "reaper", str(fd)), {}, (fd,))
+        loop = asyncio.get_running_loop()
+        try:
+            process = await loop.run_in_executor(self._thread, _fork_reaper, command)
+        except OSError as exc:
+            raise ClusterError(f"cannot make a PID namespace for pods: {exc}") from exc
+        finally:
+            theirs.close()
+        self._reaper = Child(process)
+        self._reaper_pidfd = os.pidfd_open(process.pid)
+
+
+def _discard(forking: asyncio.Future[subprocess.Popen[bytes]]) -> None:
+    if not forking.cancelled() and forking.exception() is None:
+        Child(forking.result()).signal(signal.SIGKILL)
+
+
+def _fork_reaper(command: Command) -> subprocess.Popen[bytes]:
+    # Forever and for this thread only: its children are born into a new PID namespace, the first
+    # of them as its PID 1. The process itself stays where it is, free to start threads.
+    syscalls.unshare(syscalls.NEW_PID)
+    return _fork(command)
+
+
+def _fork(command: Command) -> subprocess.Popen[bytes]:
+    if command.pid_namespace >= 0:
+        syscalls.setns(command.pid_namespace, syscalls.NEW_PID)
+    return subprocess.Popen(
+        command.argv,
+        env=command.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if command.output is None else command.output,
+        stderr=None if command.output is None else command.output,
+        pass_fds=command.fds,
+        start_new_session=True,
+    )
