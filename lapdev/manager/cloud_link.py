@@ -1,0 +1,71 @@
+"""The manager's side of its tunnel to the cloud: which call and which stream means what."""
+
+from __future__ import annotations
+
+from lapdev import __version__
+from lapdev.errors import Forbidden, TunnelError
+from lapdev.log import get_logger
+from lapdev.manager.reconciler import Reconciler
+from lapdev.manager.reports import Reports
+from lapdev.manager.streams import ServiceStreams
+from lapdev.net.tasks import Tasks
+from lapdev.tunnel import Stream, Tunnel
+from lapdev.wire.control import (
+    ApplyEnvironment,
+    DeleteEnvironment,
+    Done,
+    Message,
+    ReportCluster,
+    SyncEnvironments,
+    Target,
+)
+
+
+class CloudLink:
+    """Hands the cloud's calls and streams to those who carry them out. A `tunnel.TunnelHandler`."""
+
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        reports: Reports,
+        streams: ServiceStreams,
+        tasks: Tasks,
+        driver_name: str,
+    ) -> None:
+        self._reconciler = reconciler
+        self._reports = reports
+        self._streams = streams
+        self._tasks = tasks
+        self._driver_name = driver_name
+
+    def stream_opened(self, tunnel: Tunnel, stream: Stream, target: Target) -> None:
+        self._streams.open(stream, target)
+
+    async def call_received(self, tunnel: Tunnel, message: Message) -> Message:
+        match message:
+            case SyncEnvironments():
+                return self._reconciler.sync(message)
+            case ApplyEnvironment():
+                self._reconciler.apply(message)
+            case DeleteEnvironment():
+                await self._reconciler.delete(message.id)
+            case _:
+                raise Forbidden(f"a manager does not take {type(message).__name__}", hop="manager")
+        return Done()
+
+    def tunnel_up(self, tunnel: Tunnel) -> None:
+        self._tasks.spawn(self._greet(tunnel), "report-cluster")
+        self._reports.connect(tunnel)
+
+    def tunnel_down(self, tunnel: Tunnel, error: Exception) -> None:
+        get_logger().info("cloud_unreachable", error=str(error))
+
+    def tunnel_closed(self, tunnel: Tunnel, error: Exception) -> None:
+        self._reports.disconnect(tunnel)
+        get_logger().info("cloud_tunnel_closed", error=str(error))
+
+    async def _greet(self, tunnel: Tunnel) -> None:
+        try:
+            await tunnel.call(ReportCluster(__version__, self._driver_name))
+        except TunnelError as exc:
+            get_logger().warning("report_refused", error=exc.detail)

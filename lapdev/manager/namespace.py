@@ -1,0 +1,262 @@
+"""One namespace on its way to what the cloud wants: plan, driver, routes, and how far it is.
+
+One pass at a time; what changes during a pass is taken up by the next. A cluster that fails is
+tried again with back-off. A branch the driver cannot run does not keep the others from running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from lapdev.cluster.driver import Driver, NamespaceSpec
+from lapdev.errors import ConfigError, LapdevError, NoRoute, NotReady
+from lapdev.log import get_logger
+from lapdev.manager.plan import NamespacePlan, Place, explain, plan_namespace
+from lapdev.manager.routes import route_snapshots
+from lapdev.model import (
+    EnvironmentId,
+    EnvironmentKind,
+    EnvironmentStatus,
+    RouteSnapshot,
+    WorkloadStatus,
+)
+from lapdev.wire.control import ApplyEnvironment, ReportEnvironment
+
+RETRY_INTERVAL = 0.25
+RETRY_MAX_INTERVAL = 30.0
+
+Held = Mapping[EnvironmentId, ApplyEnvironment]
+
+
+class RouteSink(Protocol):
+    """Who brings route snapshots to the sidecars."""
+
+    def publish(self, namespace: str, snapshots: Mapping[Place, RouteSnapshot]) -> None: ...
+    def forget(self, namespace: str) -> None: ...
+    def routes_generation(self, namespace: str, place: Place) -> int: ...
+
+
+class Namespace:
+    """What is wanted in one namespace, and the loop that makes it so."""
+
+    def __init__(
+        self,
+        name: str,
+        driver: Driver,
+        routes: RouteSink,
+        changed: Callable[[EnvironmentId], None],
+    ) -> None:
+        """`changed(environment)` runs whenever `report` may answer differently."""
+        self.name = name
+        self._driver = driver
+        self._routes = routes
+        self._changed = changed
+        self._held: Held = {}
+        self._wake = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._plan: NamespacePlan | None = None
+        self._applied: NamespaceSpec | None = None
+        self._accepted: Held = {}
+        """The environments in `_applied`, as they were."""
+        self._seen: Held = {}
+        """What the last pass worked towards, whether it got there or not."""
+        self._problems: Mapping[EnvironmentId, str] = {}
+        self._failure = ""
+        self._newest = 0
+
+    # What is wanted
+
+    def want(self, held: Held) -> None:
+        """The next pass works towards `held`."""
+        self._held = held
+        self._newest = max([self._newest, *(e.environment.generation for e in held.values())])
+        self._wake.set()
+
+    async def wait_settled(self) -> None:
+        """A pass that began after this call has succeeded."""
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        self._wake.set()
+        await done
+
+    def check_port(self, service: str, port: int) -> None:
+        """Returns if the base has such a service port.
+
+        Raises:
+            NotReady: nothing has been started here yet.
+            NoRoute: it has not; says what there is.
+        """
+        if self._plan is None:
+            raise NotReady(f"namespace {self.name} is being started", hop="manager")
+        for known in self._plan.services:
+            if known.name == service:
+                if any(declared.port == port for declared in known.ports):
+                    return
+                ports = ", ".join(str(declared.port) for declared in known.ports)
+                raise NoRoute(f"service {service} has no port {port}", hint=f"it has {ports}")
+        raise NoRoute(f"namespace {self.name} has no service {service}")
+
+    # How far it is
+
+    def report(self, environment: EnvironmentId) -> ReportEnvironment | None:
+        """The environment as it runs now; None when it is not wanted here."""
+        held = self._held.get(environment)
+        if held is None:
+            return None
+        plan, seen = self._plan, self._seen.get(environment)
+        workloads = self._workloads(plan, environment) if plan else ()
+        status, detail = self._status(environment, workloads)
+        return ReportEnvironment(
+            id=environment,
+            # Of the pass that gave this status: a newer wish may have come since.
+            generation=(seen or held).environment.generation,
+            status=status,
+            detail=detail,
+            workloads=workloads,
+            services=plan.services if plan else (),
+        )
+
+    def _status(
+        self, environment: EnvironmentId, workloads: tuple[WorkloadStatus, ...]
+    ) -> tuple[EnvironmentStatus, str]:
+        if environment not in self._seen:
+            return EnvironmentStatus.STARTING, ""
+        if problem := self._problems.get(environment) or self._failure:
+            return EnvironmentStatus.FAILED, problem
+        unready = [found for found in workloads if found.ready < found.wanted]
+        if unready:
+            details = (f"{found.name}: {found.detail}" for found in unready if found.detail)
+            return EnvironmentStatus.STARTING, "; ".join(details)
+        return EnvironmentStatus.READY, ""
+
+    def _workloads(
+        self, plan: NamespacePlan, environment: EnvironmentId
+    ) -> tuple[WorkloadStatus, ...]:
+        running = {found.name: found for found in self._driver.status(self.name)}
+        return tuple(
+            replace(
+                running.get(name, WorkloadStatus(name, wanted=1, ready=0)),
+                name=place.workload,
+                routes_generation=self._routes.routes_generation(self.name, place),
+            )
+            for place, name in plan.places.items()
+            if place.environment == environment
+        )
+
+    def mark_changed(self) -> None:
+        """All its environments may have changed."""
+        for environment in self._held:
+            self._changed(environment)
+
+    # Making it so
+
+    async def run(self, gone: Callable[[Namespace], None]) -> None:
+        """Passes until nothing is wanted and nothing exists; `gone(self)` is the last thing."""
+        failures = 0
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            waiting, self._waiting = self._waiting, []
+            held = self._held
+            try:
+                await self._pass(held)
+            except Exception as exc:  # one namespace's trouble must not end its loop
+                failures += 1
+                self._seen = held
+                self._waiting = waiting + self._waiting
+                self._fail(exc, failures)
+                await self._wait_retry(failures)
+                continue
+            failures, self._failure, self._seen = 0, "", held
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+            self.mark_changed()
+            if not held and not self._held and not self._wake.is_set():
+                gone(self)
+                return
+
+    def _fail(self, error: Exception, attempt: int) -> None:
+        known = isinstance(error, LapdevError)
+        self._failure = explain(error) if isinstance(error, LapdevError) else "internal error"
+        get_logger().warning(
+            "namespace_failed",
+            target=self.name,
+            error=self._failure if known else f"{type(error).__name__}: {error}",
+            attempt=attempt,
+            exc_info=None if known else error,
+        )
+        self.mark_changed()
+
+    async def _wait_retry(self, failures: int) -> None:
+        ceiling = min(RETRY_MAX_INTERVAL, RETRY_INTERVAL * 2 ** min(failures - 1, 10))
+        try:
+            async with asyncio.timeout(random.uniform(ceiling / 2, ceiling)):  # noqa: S311
+                await self._wake.wait()
+        except TimeoutError:
+            self._wake.set()
+
+    async def _pass(self, held: Held) -> None:
+        try:
+            plan = await self._run(held)
+        except ConfigError as exc:
+            plan = await self._run_without_the_refused(held, exc)
+        if plan is None:
+            return
+        self._plan, self._problems = plan, plan.problems
+        host = self._driver.service_host
+        self._routes.publish(
+            self.name, route_snapshots(plan, lambda name: host(self.name, name), self._newest)
+        )
+
+    async def _run(
+        self, held: Held, refused: Mapping[EnvironmentId, str] | None = None
+    ) -> NamespacePlan | None:
+        """The plan for `held`, after the driver took it up."""
+        plan = plan_namespace(held.values(), refused)
+        if plan is None:
+            await self._remove(held)
+        elif plan.spec != self._applied:
+            self._applied = None  # whatever a failed attempt leaves is nobody's spec
+            await self._driver.apply(plan.spec)
+            self._applied = plan.spec
+        self._accepted = {key: held[key] for key in held if key not in (refused or {})}
+        return plan
+
+    async def _remove(self, orphans: Held) -> None:
+        await self._driver.delete(self.name)
+        self._routes.forget(self.name)
+        self._plan = self._applied = None
+        self._problems = dict.fromkeys(orphans, "its base environment is gone")
+
+    async def _run_without_the_refused(
+        self, held: Held, error: ConfigError
+    ) -> NamespacePlan | None:
+        """Finds out which branches the driver refuses, and runs the namespace without them.
+
+        Those that ran unchanged stay throughout; each new or changed branch is then tried alone.
+        """
+        suspects = [
+            key
+            for key, item in held.items()
+            if item.environment.kind is EnvironmentKind.BRANCH and self._accepted.get(key) != item
+        ]
+        refused = dict.fromkeys(suspects, explain(error))
+        try:
+            plan = await self._run(held, refused)
+        except ConfigError as exc:
+            # The base, too: what runs goes on running.
+            self._problems = dict.fromkeys(held, explain(exc))
+            return None
+        for suspect in suspects:
+            del refused[suspect]
+            try:
+                plan = await self._run(held, refused)
+            except ConfigError as exc:
+                refused[suspect] = explain(exc)
+                plan = await self._run(held, refused)
+        return plan
