@@ -24,7 +24,7 @@ REPORTS := .lapdev/reports
 .PHONY: help demo screenshot check unit e2e test bench clean setup setup-demo
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: setup-demo ## start the demo shop and print its URLs (ARGS="--check" lets it test itself)
 	@$(BIN)/lapdev demo $(ARGS)

@@ -70,7 +70,7 @@ class CloudSettings:
     )
     domain: str = _setting("lapdev.localhost", "preview URLs are one label below this name")
     public_url: str = _setting(
-        "", "what users type to reach the API; empty: http://<domain>:<port of listen>"
+        "", "what users type to reach the API; empty: http://DOMAIN:PORT, with the port of listen"
     )
     cluster_name: str = _setting("local", "name of the cluster the cluster token belongs to")
     cluster_token_file: str = _setting(
@@ -96,9 +96,7 @@ class ManagerSettings:
     isolation: bool = _setting(
         True, "local driver: pods live in their own user, network and mount namespaces", kind="flag"
     )
-    runtime_dir: str = _setting(
-        "", "sockets and pods' files; short, private, emptied at start", kind="path"
-    )
+    runtime_dir: str = _setting("", "sockets and pods' files; its path must be short", kind="path")
     sidecar_listen: str = _setting(
         "", "where sidecars connect; empty: manager.sock in the runtime directory", kind="address"
     )

@@ -111,7 +111,7 @@ class Child:
                 pass_fds=(*self._fds, writing),
                 # Ctrl-C reaches the whole foreground group; the order of stopping is ours.
                 start_new_session=True,
-                env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
+                env=_environment(),
             )
         except BaseException:
             os.close(reading)
@@ -135,6 +135,15 @@ class Child:
         self._ever_ready = True
         self.ready.set()
         get_logger().info("child_ready", task=self.role, pid=self.pid)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without settings: a role gets all of its own as flags.
+
+    LAPDEV_TOKEN, set for the CLI, must not become the manager's cluster token.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LAPDEV_")}
+    return {**kept, PARENT_VARIABLE: str(os.getpid())}
 
 
 class _ReadyLine(asyncio.Protocol):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -16,8 +15,8 @@ from lapdev.errors import ConfigError, LapdevError
 from lapdev.log import get_logger
 from lapdev.net.address import TcpAddress, parse_address
 from lapdev.net.listener import bind_tcp
+from lapdev.net.process import notify_ready, stop_signals
 from lapdev.net.tasks import Tasks
-from lapdev.serve import announce_ready
 from lapdev.settings import EmbeddedSettings
 
 STOP_TIMEOUT = 30.0
@@ -163,23 +162,20 @@ async def run(settings: EmbeddedSettings) -> None:
     Raises:
         LapdevError: it could not start.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     supervisor = Supervisor(settings)
-    try:
-        async with Tasks() as tasks:
-            starting = tasks.spawn(_start(supervisor), "start")
-            stopping = tasks.spawn(stop.wait(), "wait for a signal")
-            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                if (error := starting.result()) is not None:
-                    raise error
-                announce_ready(settings.ready_fd)
-                await stopping
-    finally:
-        await supervisor.aclose()
+    with stop_signals() as stop:
+        try:
+            async with Tasks() as tasks:
+                starting = tasks.spawn(_start(supervisor), "start")
+                stopping = tasks.spawn(stop.wait(), "wait for a signal")
+                await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if starting.done():
+                    if (error := starting.result()) is not None:
+                        raise error
+                    notify_ready(settings.ready_fd)
+                    await stopping
+        finally:
+            await supervisor.aclose()
 
 
 async def _start(supervisor: Supervisor) -> LapdevError | None:
