@@ -97,7 +97,9 @@ class ChunkedBody:
         while pos < length:
             phase = self._phase
             if phase is _Phase.SIZE:
-                pos = self._take_size_line(data, pos)
+                pos = self._take_whole_chunks(data, pos, view, parts)
+                if pos < length:
+                    pos = self._take_size_line(data, pos)
             elif phase is _Phase.DATA:
                 stop = min(pos + self._remaining, length)
                 parts.append(view[pos:stop])
@@ -115,6 +117,21 @@ class ChunkedBody:
 
     def trailers(self) -> Headers:
         return self._trailers
+
+    def _take_whole_chunks(
+        self, data: bytes, pos: int, view: memoryview, parts: list[memoryview]
+    ) -> int:
+        """Takes the plain chunks that are there as a whole; a million tiny ones go this way."""
+        if self._partial:
+            return pos
+        while (match := abnf.PLAIN_CHUNK_LINE.match(data, pos)) is not None:
+            start = match.end()
+            stop = start + int(match[1], 16)
+            if stop == start or not data.startswith(b"\r\n", stop):
+                break
+            parts.append(view[start:stop])
+            pos = stop + 2
+        return pos
 
     def _take_size_line(self, data: bytes, pos: int) -> int:
         if not self._partial:

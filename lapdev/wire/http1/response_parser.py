@@ -25,6 +25,7 @@ from lapdev.wire.http1.framing import (
 from lapdev.wire.http1.section import SectionScanner, split_fields, too_many_fields
 
 _MAX_INFORMATIONAL = 8
+_UNASKED = "bytes that belong to no answer that was asked for"
 
 
 class _State(Enum):
@@ -122,7 +123,7 @@ class ResponseParser:
 
     def _raise_if_useless(self) -> None:
         if self._state is _State.SURPLUS:
-            self._fail(RemoteProtocolError("bytes beyond the end of the response"))
+            self._fail(RemoteProtocolError(_UNASKED))
         if self._error is not None:
             raise self._error
 
@@ -146,7 +147,7 @@ class ResponseParser:
                 self._state = _State.SURPLUS
                 break
             else:
-                raise RemoteProtocolError("bytes that are no answer to any request")
+                raise RemoteProtocolError(_UNASKED)
         return events
 
     def _receive_head(

@@ -20,7 +20,7 @@ def request_bytes(head: RequestHead) -> bytes:
     """
     if b" " in head.method or b" " in head.target:
         raise LocalProtocolError("a space in the method or the request target")
-    return _head_bytes(b"%b %b HTTP/1.1\r\n" % (head.method, head.target), head.headers)
+    return _head_bytes(b"%b %b HTTP/1.1" % (head.method, head.target), head.headers)
 
 
 def response_bytes(head: ResponseHead) -> bytes:
@@ -29,7 +29,7 @@ def response_bytes(head: ResponseHead) -> bytes:
     Raises:
         LocalProtocolError: a CR, LF or NUL anywhere.
     """
-    return _head_bytes(b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), head.headers)
+    return _head_bytes(b"HTTP/1.1 %d %b" % (head.status, head.reason), head.headers)
 
 
 def chunk_bytes(data: bytes) -> bytes:
@@ -43,7 +43,7 @@ def last_chunk_bytes(trailers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
     Raises:
         LocalProtocolError: a CR, LF or NUL in a trailer.
     """
-    return _head_bytes(b"0\r\n", trailers) if trailers else b"0\r\n\r\n"
+    return _head_bytes(b"0", trailers) if trailers else b"0\r\n\r\n"
 
 
 def framing_headers(framing: Framing, content_length: int) -> Headers:
@@ -60,13 +60,10 @@ def framing_headers(framing: Framing, content_length: int) -> Headers:
 
 
 def _head_bytes(start_line: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    parts = [start_line]
-    parts += [b"%b: %b\r\n" % field for field in headers]
-    parts.append(b"\r\n")
-    head = b"".join(parts)
+    head = b"\r\n".join([start_line, *map(b": ".join, headers), b"", b""])
     # One look at the whole: more line ends than lines means that a field brought its own (response
     # splitting), and a NUL ends the line for some readers.
-    lines = len(parts)
+    lines = len(headers) + 2
     if head.count(b"\r") != lines or head.count(b"\n") != lines or b"\0" in head:
         raise LocalProtocolError("a CR, LF or NUL in a message head")
     return head
