@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 import click
@@ -59,18 +58,17 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self.table.items()])
+        rows = [(name, line) for name, (_, line) in self.table.items()]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
 
 def _installed(path: str) -> bool:
-    module = path.partition(":")[0]
-    if module in sys.modules:
-        return True
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+    """The command's module is there. `find_spec` would import the package around it."""
+    _, *parts = path.partition(":")[0].split(".")
+    place = Path(__file__).parent.joinpath(*parts)
+    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
 
 
 @click.group(
