@@ -32,7 +32,7 @@ from lapdev.model import (
     Service,
     WorkloadStatus,
 )
-from lapdev.net.tasks import spawn
+from lapdev.net.tasks import Tasks
 from lapdev.store import NewEnvironment, Store
 from lapdev.store.names import new_id
 
@@ -51,7 +51,10 @@ class ClusterLink(Protocol):
     """What the API needs from the hub. The plain methods return at once and never raise."""
 
     def changed(self, environment: EnvironmentId) -> None:
-        """The stored environment is pushed to its manager, now or when that connects."""
+        """What is stored of the environment changed: managers and indexes get to know it.
+
+        Also after it was removed, and when it got a preview URL.
+        """
 
     async def delete(self, environment: Environment) -> None:
         """Nothing of the environment runs any more, or its absent cluster will see to it.
@@ -115,7 +118,13 @@ class ApiService:
     tokens: InterceptTokens
     preview_url: Callable[[str], str]
     """Label → the whole URL."""
+    tasks: Tasks = field(default_factory=Tasks)
+    """Owns deletions, which outlive the call that asked for them. Closed by `aclose`."""
     _deletions: dict[EnvironmentId, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def aclose(self) -> None:
+        """No deletion runs any more; unfinished ones go on at the next start. Idempotent."""
+        await self.tasks.aclose()
 
     # Clusters
 
@@ -218,7 +227,8 @@ class ApiService:
     def _deletion(self, environment: Environment) -> asyncio.Task[None]:
         task = self._deletions.get(environment.id)
         if task is None:
-            task = spawn(self._delete(environment), f"delete environment {environment.name}")
+            name = f"delete environment {environment.name}"
+            task = self.tasks.spawn(self._delete(environment), name)
             self._deletions[environment.id] = task
             task.add_done_callback(lambda _: self._deletions.pop(environment.id, None))
         return task
@@ -229,6 +239,7 @@ class ApiService:
             self.link.changed(environment.base)
         await self.link.delete(environment)
         await self.store.remove_environment(environment.id)
+        self.link.changed(environment.id)  # now it is gone for whoever keeps an index
         for intercept in intercepts:
             self._ended(intercept)
 
