@@ -1,0 +1,331 @@
+"""One namespace: passes, refusals, retries, and what is reported meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from lapdev.cluster.driver import NamespaceSpec
+from lapdev.errors import ClusterError, ConfigError, NoRoute, NotReady
+from lapdev.manager import namespace as module
+from lapdev.manager.namespace import Namespace
+from lapdev.manager.plan import Place
+from lapdev.model import EnvironmentId, EnvironmentStatus, RouteSnapshot
+from lapdev.net.tasks import Tasks
+from lapdev.wire.control import ApplyEnvironment, ReportEnvironment
+from tests.support.fake_driver import FakeDriver
+from tests.support.watch import Watch
+from tests.support.wishes import API, NAMESPACE, base, branch, deployment, grant, newer
+
+SHOP = base().environment.id
+V2 = branch("v2").environment.id
+
+
+class TroubledDriver(FakeDriver):
+    """A fake driver that fails with `troubles`, one per apply, before it works."""
+
+    def __init__(self, *, hold: bool = False) -> None:
+        super().__init__(hold=hold)
+        self.troubles: list[Exception] = []
+        self.entered = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def apply(self, spec: NamespaceSpec) -> None:
+        self.entered.set()
+        await self.gate.wait()
+        if self.troubles:
+            raise self.troubles.pop(0)
+        await super().apply(spec)
+
+
+@dataclass
+class Routes:
+    """Remembers what was published."""
+
+    published: list[Mapping[Place, RouteSnapshot]] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+
+    def publish(self, namespace: str, snapshots: Mapping[Place, RouteSnapshot]) -> None:
+        self.published.append(snapshots)
+
+    def forget(self, namespace: str) -> None:
+        self.forgotten.append(namespace)
+
+    def routes_generation(self, namespace: str, place: Place) -> int:
+        return self.published[-1][place].generation if self.published else 0
+
+
+@dataclass
+class Stage:
+    """A namespace with everything around it."""
+
+    tasks: Tasks
+    driver: TroubledDriver = field(default_factory=TroubledDriver)
+    routes: Routes = field(default_factory=Routes)
+    watch: Watch = field(default_factory=Watch)
+    gone: list[Namespace] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.namespace = Namespace(NAMESPACE, self.driver, self.routes, self.watch)
+        self.driver.on_change(lambda _: self.namespace.mark_changed())
+        self.tasks.spawn(self.namespace.run(self._gone), "namespace")
+
+    def _gone(self, namespace: Namespace) -> None:
+        self.gone.append(namespace)
+        self.watch()
+
+    def want(self, *held: ApplyEnvironment) -> None:
+        self.namespace.want({item.environment.id: item for item in held})
+
+    def report(self, environment: EnvironmentId = SHOP) -> ReportEnvironment:
+        found = self.namespace.report(environment)
+        assert found is not None
+        return found
+
+    async def until(self, status: EnvironmentStatus, environment: EnvironmentId = SHOP) -> None:
+        await self.watch.until(lambda: self.report(environment).status is status)
+
+    async def settle(self, *held: ApplyEnvironment) -> None:
+        self.want(*held)
+        async with asyncio.timeout(10):
+            await self.namespace.wait_settled()
+
+    def pods(self) -> list[object]:
+        return list(self.driver.pods(NAMESPACE))
+
+
+@pytest.fixture
+async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    monkeypatch.setattr(module, "RETRY_INTERVAL", 0.001)
+    async with Tasks() as tasks:
+        yield Stage(tasks)
+
+
+async def test_what_is_wanted_runs_and_is_reported_ready(stage: Stage) -> None:
+    stage.want(base(generation=4))
+    assert stage.report().status is EnvironmentStatus.STARTING
+    await stage.until(EnvironmentStatus.READY)
+    report = stage.report()
+    assert report.generation == 4
+    assert [(w.name, w.wanted, w.ready, w.routes_generation) for w in report.workloads] == [
+        ("api", 1, 1, 4),
+        ("web", 1, 1, 4),
+    ]
+    assert [service.name for service in report.services] == ["api", "web"]
+
+
+async def test_an_environment_is_starting_until_every_replica_of_its_own_is_ready(
+    stage: Stage,
+) -> None:
+    stage.driver.hold = True
+    await stage.settle(base(), branch("v2", API[0]))
+    stage.driver.make_ready(NAMESPACE, "api")
+    assert stage.report().status is EnvironmentStatus.STARTING
+    stage.driver.make_ready(NAMESPACE, "web")
+    assert stage.report().status is EnvironmentStatus.READY
+    assert stage.report(V2).status is EnvironmentStatus.STARTING
+    stage.driver.make_ready(NAMESPACE)
+    assert stage.report(V2).status is EnvironmentStatus.READY
+
+
+async def test_a_branchs_workloads_are_reported_by_the_names_users_know(stage: Stage) -> None:
+    await stage.settle(base(), branch("v2", API[0]))
+    await stage.until(EnvironmentStatus.READY, V2)
+    assert [workload.name for workload in stage.report(V2).workloads] == ["api"]
+    assert [workload.name for workload in stage.report().workloads] == ["api", "web"]
+    assert [service.name for service in stage.report(V2).services] == ["api", "web"]
+
+
+async def test_a_branch_without_changes_is_ready(stage: Stage) -> None:
+    await stage.settle(base(), branch("v2"))
+    assert stage.report(V2).status is EnvironmentStatus.READY
+
+
+async def test_routes_follow_the_driver_and_carry_its_service_hosts(stage: Stage) -> None:
+    await stage.settle(base(), branch("v2", API[0], generation=7))
+    snapshot = stage.routes.published[-1][Place(SHOP, "api")]
+    assert snapshot.generation == 7
+    (row,) = snapshot.branches
+    service, _, rest = row.ports[80].partition(".")
+    assert rest == "shop.svc:80"
+    assert service in {item.name for item in stage.driver.applied[-1].services}
+
+
+async def test_a_change_of_routes_alone_does_not_touch_the_driver(stage: Stage) -> None:
+    await stage.settle(base())
+    await stage.settle(newer(base(), 2, grant("i1")))
+    assert len(stage.driver.applied) == 1
+    assert len(stage.routes.published) == 2
+    assert stage.routes.published[-1][Place(SHOP, "api")].intercepts[0].intercept == "i1"
+    assert stage.report().generation == 2
+
+
+async def test_changes_during_a_pass_are_taken_up_together_by_the_next(stage: Stage) -> None:
+    stage.driver.gate.clear()
+    stage.want(base())
+    await stage.driver.entered.wait()
+    for generation in range(2, 9):
+        api = deployment("api", command=f"sleep {generation}", ports={"http": 8080})
+        stage.want(newer(base(), generation, manifests=(api, API[1])))
+    stage.driver.gate.set()
+    await stage.namespace.wait_settled()
+    assert len(stage.driver.applied) == 2
+    assert stage.report().generation == 8
+
+
+async def test_a_report_during_a_pass_tells_the_generation_its_status_belongs_to(
+    stage: Stage,
+) -> None:
+    await stage.settle(base(generation=1))
+    await stage.until(EnvironmentStatus.READY)
+    stage.driver.gate.clear()
+    stage.driver.entered.clear()
+    stage.want(newer(base(), 2, manifests=API))
+    await stage.driver.entered.wait()
+    assert (stage.report().status, stage.report().generation) == (EnvironmentStatus.READY, 1)
+    stage.driver.gate.set()
+
+
+async def test_a_deleted_branch_leaves_no_pod_and_no_row_and_generations_go_on(
+    stage: Stage,
+) -> None:
+    await stage.settle(base(generation=3), branch("v2", API[0], generation=9))
+    await stage.settle(base(generation=3))
+    assert len(stage.pods()) == 2
+    snapshot = stage.routes.published[-1][Place(SHOP, "api")]
+    assert snapshot.branches == ()
+    assert snapshot.generation == 9
+    assert stage.namespace.report(V2) is None
+
+
+async def test_without_a_base_the_namespace_goes_and_its_branches_say_why(stage: Stage) -> None:
+    await stage.settle(base(), branch("v2", API[0]))
+    await stage.settle(branch("v2", API[0]))
+    assert stage.pods() == []
+    assert stage.routes.forgotten == [NAMESPACE]
+    assert stage.report(V2).status is EnvironmentStatus.FAILED
+    assert stage.report(V2).detail == "its base environment is gone"
+    assert stage.gone == []
+
+
+async def test_a_namespace_nobody_wants_ends(stage: Stage) -> None:
+    await stage.settle(base())
+    stage.want()
+    await stage.watch.until(lambda: stage.gone)
+    assert stage.gone == [stage.namespace]
+    assert stage.pods() == []
+    assert stage.namespace.report(SHOP) is None
+
+
+# Trouble
+
+
+async def test_a_cluster_error_is_reported_and_tried_again_until_it_works(stage: Stage) -> None:
+    seen: list[tuple[EnvironmentStatus, str]] = []
+    stage.namespace._changed = lambda _: (  # type: ignore[assignment,func-returns-value]
+        seen.append((stage.report().status, stage.report().detail)),
+        stage.watch(),
+    )
+    stage.driver.troubles = [ClusterError("no memory", hint="add some"), ClusterError("no disk")]
+    stage.want(base())
+    await stage.until(EnvironmentStatus.READY)
+    failed = EnvironmentStatus.FAILED
+    assert (failed, "no memory (add some)") in seen
+    assert (failed, "no disk") in seen
+    assert stage.report().detail == ""
+
+
+async def test_a_driver_that_breaks_its_contract_does_not_end_the_loop(stage: Stage) -> None:
+    stage.driver.troubles = [ZeroDivisionError("oops")]
+    stage.want(base())
+    await stage.until(EnvironmentStatus.READY)
+
+
+async def test_whoever_waits_for_a_pass_waits_through_its_failures(stage: Stage) -> None:
+    await stage.settle(base())
+    stage.driver.troubles = [ClusterError("busy"), ClusterError("busy")]
+    await stage.settle(newer(base(), 2, manifests=API))
+    assert stage.driver.troubles == []
+    assert len(stage.pods()) == 1
+
+
+def without_command(name: str) -> dict[str, object]:
+    """A manifest that only the driver refuses."""
+    manifest = deployment(name, ports={"http": 8080})
+    del manifest["spec"]["template"]["spec"]["containers"][0]["command"]
+    return manifest
+
+
+async def test_a_base_that_cannot_run_is_failed_with_the_drivers_reason(stage: Stage) -> None:
+    await stage.settle(base(without_command("api"), API[1]))
+    assert stage.report().status is EnvironmentStatus.FAILED
+    assert "no command" in stage.report().detail
+    assert "annotation" in stage.report().detail, "the remedy is told too"
+
+
+async def test_a_bad_change_of_the_base_leaves_what_runs_running(stage: Stage) -> None:
+    await stage.settle(base())
+    await stage.settle(newer(base(), 2, manifests=(without_command("api"),)))
+    assert (stage.report().status, stage.report().generation) == (EnvironmentStatus.FAILED, 2)
+    assert len(stage.pods()) == 2
+    await stage.settle(newer(base(), 3))
+    await stage.until(EnvironmentStatus.READY)
+    assert len(stage.pods()) == 2
+
+
+async def test_a_branch_the_driver_refuses_fails_alone(stage: Stage) -> None:
+    good = branch("good", API[0])
+    await stage.settle(base(), good)
+    stayed = stage.pods()
+    bad = branch("bad", without_command("api"), generation=5)
+    fine = branch("fine", API[0], generation=6)
+    await stage.settle(base(), good, bad, fine)
+    await stage.until(EnvironmentStatus.READY, fine.environment.id)
+    assert stage.report(bad.environment.id).status is EnvironmentStatus.FAILED
+    assert "no command" in stage.report(bad.environment.id).detail
+    assert stage.report().status is EnvironmentStatus.READY
+    assert stage.report(good.environment.id).status is EnvironmentStatus.READY
+    assert set(map(id, stayed)) <= set(map(id, stage.pods())), "nobody else was restarted"
+    rows = stage.routes.published[-1][Place(SHOP, "api")].branches
+    assert {row.name for row in rows} == {"good", "fine"}
+
+
+async def test_a_refused_branch_that_was_mended_runs(stage: Stage) -> None:
+    await stage.settle(base(), branch("v2", without_command("api")))
+    assert stage.report(V2).status is EnvironmentStatus.FAILED
+    await stage.settle(base(), branch("v2", API[0], generation=2))
+    await stage.until(EnvironmentStatus.READY, V2)
+
+
+async def test_a_running_branch_that_becomes_bad_fails_alone(stage: Stage) -> None:
+    await stage.settle(base(), branch("v2", API[0]))
+    await stage.settle(base(), branch("v2", without_command("api"), generation=2))
+    assert stage.report(V2).status is EnvironmentStatus.FAILED
+    assert stage.report().status is EnvironmentStatus.READY
+    assert stage.routes.published[-1][Place(SHOP, "api")].branches == ()
+
+
+async def test_a_cluster_error_while_searching_the_culprit_is_tried_again(stage: Stage) -> None:
+    stage.driver.troubles = [ConfigError("no such thing"), ClusterError("busy")]
+    await stage.settle(base(), branch("v2", API[0]))
+    await stage.until(EnvironmentStatus.READY, V2)
+
+
+# Targets
+
+
+async def test_only_service_ports_of_the_base_may_be_dialled(stage: Stage) -> None:
+    with pytest.raises(NotReady):
+        stage.namespace.check_port("api", 80)
+    await stage.settle(base(), branch("v2", API[0]))
+    stage.namespace.check_port("api", 80)
+    for service, port in (("api", 8080), ("nothing", 80)):
+        with pytest.raises(NoRoute, match=service):
+            stage.namespace.check_port(service, port)
+    (hidden,) = {s.name for s in stage.driver.applied[-1].services} - {"api", "web"}
+    with pytest.raises(NoRoute):
+        stage.namespace.check_port(hidden, 80)
