@@ -12,7 +12,6 @@ import types
 import typing
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from lapdev.errors import RemoteProtocolError
@@ -249,9 +248,18 @@ def from_plain(cls: type[T], value: object) -> T:
     return cast("T", _from_plain(cls, value, cls.__name__))
 
 
-@cache
+_known_fields: dict[type[Any], tuple[tuple[str, Any, bool], ...]] = {}
+
+
 def _fields(cls: type[Any]) -> tuple[tuple[str, Any, bool], ...]:
     """(name, resolved type, required) of each field."""
+    known = _known_fields.get(cls)
+    if known is None:
+        known = _known_fields[cls] = _resolve_fields(cls)
+    return known
+
+
+def _resolve_fields(cls: type[Any]) -> tuple[tuple[str, Any, bool], ...]:
     hints = get_type_hints(cls)
     missing = dataclasses.MISSING
     return tuple(

@@ -1,0 +1,32 @@
+"""`python -m benchmarks [NAME]`: runs one benchmark, or all, and prints its table."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sysconfig
+
+from benchmarks import http1_parse
+
+BENCHMARKS = {"http1_parse": http1_parse}
+
+
+def main() -> None:
+    """Runs what the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=[*BENCHMARKS, "all"], default="all")
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default 7)")
+    arguments = parser.parse_args()
+    optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    print(
+        f"{platform.python_implementation()} {platform.python_version()}"
+        f" ({'optimised' if optimised else 'no --enable-optimizations recorded'}),"
+        f" {platform.machine()}"
+    )
+    for name, module in BENCHMARKS.items():
+        if arguments.name in (name, "all"):
+            module.run(arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
