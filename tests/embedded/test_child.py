@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from lapdev import log
+from lapdev.embedded import child as child_module
+from lapdev.embedded.child import Child
+from lapdev.errors import ClusterError
+from tests.support.fake_role import interpreter
+
+
+@pytest.fixture(autouse=True)
+def events() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    log.configure("all", "info", stream)
+    yield stream
+    log.configure("test")
+
+
+def diary(folder: Path) -> list[str]:
+    return (folder / "diary").read_text().splitlines()
+
+
+@asynccontextmanager
+async def running(folder: Path, behaviour: str = "serve") -> AsyncIterator[Child]:
+    child = Child("cloud", ["--flag=1"], (), interpreter(folder, behaviour))
+    try:
+        async with asyncio.timeout(30):
+            yield child
+    finally:
+        await child.stop(5)
+
+
+async def incarnation(child: Child, old: int) -> int:
+    """Waits for a process that is not `old` to be ready."""
+    while not child.ready.is_set() or child.pid == old:
+        if child.ready.is_set():
+            await asyncio.sleep(0)  # the loop has not heard of the death yet
+        else:
+            await child.ready.wait()
+    return child.pid
+
+
+async def test_a_started_child_is_ready_and_has_its_flags(tmp_path: Path) -> None:
+    async with running(tmp_path) as child:
+        await child.start()
+        assert child.ready.is_set()
+        os.kill(child.pid, 0)
+    assert child.pid == 0
+    started, stopped = diary(tmp_path)
+    assert started.startswith("cloud started -m lapdev serve --role cloud --flag=1 --ready-fd ")
+    assert stopped == "cloud stopped"
+
+
+@pytest.mark.slow
+async def test_a_killed_child_is_started_again(tmp_path: Path, events: io.StringIO) -> None:
+    async with running(tmp_path) as child:
+        await child.start()
+        first = child.pid
+        os.kill(first, signal.SIGKILL)
+        second = await incarnation(child, first)
+        os.kill(second, signal.SIGKILL)
+        await incarnation(child, second)
+    ended = [json.loads(line) for line in events.getvalue().splitlines() if "child_ended" in line]
+    assert [event["exit_code"] for event in ended] == [-signal.SIGKILL] * 2
+
+
+async def test_a_child_that_never_served_is_an_error(tmp_path: Path) -> None:
+    async with running(tmp_path, "exit") as child:
+        with pytest.raises(ClusterError, match="cloud ended with exit code 3 before it served"):
+            await child.start()
+    assert len(diary(tmp_path)) == 1
+
+
+@pytest.mark.slow
+async def test_a_child_that_says_nothing_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_module, "START_TIMEOUT", 0.5)
+    async with running(tmp_path, "silent") as child:
+        with pytest.raises(ClusterError, match="did not serve within"):
+            await child.start()
+
+
+@pytest.mark.slow
+async def test_a_child_that_will_not_stop_is_killed(tmp_path: Path, events: io.StringIO) -> None:
+    async with running(tmp_path, "stubborn") as child:
+        await child.start()
+        await child.stop(0.1)
+        assert child.pid == 0
+    assert "child_killed" in events.getvalue()
+
+
+async def test_stopping_a_child_that_waits_to_be_started_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as child:
+        await child.start()
+        process = child._process
+        assert process is not None
+        process.kill()
+        await process.wait()
+    await child.stop(5)
+    assert len(diary(tmp_path)) == 1
+
+
+async def test_settings_in_the_environment_do_not_reach_a_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAPDEV_TOKEN", "s3cr3t")
+    async with running(tmp_path) as child:
+        await child.start()
+        environment = Path(f"/proc/{child.pid}/environ").read_bytes()
+    assert b"s3cr3t" not in environment
+    assert f"LAPDEV_PARENT={os.getpid()}".encode() in environment
+
+
+async def test_a_child_is_out_of_reach_of_the_terminals_signals(tmp_path: Path) -> None:
+    async with running(tmp_path) as child:
+        await child.start()
+        assert os.getpgid(child.pid) != os.getpgrp()

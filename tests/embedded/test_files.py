@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lapdev.embedded.files import DataDir, default_data_dir, make_runtime_dir, write_private
+from lapdev.errors import ConfigError
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_a_new_data_directory_is_private_and_has_tokens(tmp_path: Path) -> None:
+    data = DataDir(tmp_path / "a" / "lapdev")
+    data.open()
+    data.close()
+    assert mode(data.path) == 0o700
+    for file in (data.cluster_token_file, data.bootstrap_token_file):
+        assert mode(file) == 0o600
+        assert len(file.read_text().strip()) >= 40
+    assert data.cluster_token_file.read_text() != data.bootstrap_token_file.read_text()
+
+
+def test_tokens_are_made_once(tmp_path: Path) -> None:
+    tokens = []
+    for _ in range(2):
+        data = DataDir(tmp_path / "lapdev")
+        data.open()
+        tokens.append(data.bootstrap_token_file.read_text())
+        data.close()
+    assert tokens[0] == tokens[1]
+
+
+def test_a_data_directory_has_one_user_at_a_time(tmp_path: Path) -> None:
+    first, second = DataDir(tmp_path / "lapdev"), DataDir(tmp_path / "lapdev")
+    first.open()
+    first.claim(tmp_path)
+    with pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
+        second.open()
+    first.close()
+    first.close()
+    second.open()
+    second.close()
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from lapdev.embedded.files import DataDir;"
+        "data = DataDir(Path(sys.argv[1])); data.open(); data.claim(Path(sys.argv[2]));"
+        "os.kill(os.getpid(), 9)"
+    )
+    left = tmp_path / "lapdev-left"
+    left.mkdir()
+    argv = [sys.executable, "-c", code, str(tmp_path / "data"), str(left)]
+    assert subprocess.run(argv, check=False).returncode == -9
+    data = DataDir(tmp_path / "data")
+    data.open()
+    data.claim(tmp_path / "lapdev-new")
+    data.close()
+    assert not left.exists(), "what the killed one left is removed"
+
+
+def test_the_lock_never_removes_a_directory_that_is_not_a_runtime_directory(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for runtime_dir in (mine, tmp_path):
+        data = DataDir(tmp_path / "data")
+        data.open()
+        data.claim(runtime_dir)
+        data.close()
+    assert mine.exists()
+
+
+def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError) as caught:
+        DataDir(tmp_path / "file" / "lapdev").open()
+    assert "Not a directory" in caught.value.detail
+    assert "--data-dir" in caught.value.hint
+
+
+def test_the_client_file_names_server_and_token_file(tmp_path: Path) -> None:
+    data = DataDir(tmp_path / "lapdev")
+    data.open()
+    data.write_client_file("http://127.0.0.1:1")
+    data.close()
+    assert mode(data.client_file) == 0o600
+    client = json.loads(data.client_file.read_text())
+    assert client == {
+        "server": "http://127.0.0.1:1",
+        "token_file": str(data.bootstrap_token_file),
+    }
+    assert data.bootstrap_token_file.read_text().strip() not in data.client_file.read_text()
+
+
+def test_a_private_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    write_private(path, "one")
+    write_private(path, "two")
+    assert path.read_text() == "two"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_the_default_data_directory_follows_xdg() -> None:
+    home = Path.home() / ".local/share/lapdev"
+    assert default_data_dir({}) == home
+    assert default_data_dir({"XDG_DATA_HOME": "/x"}) == Path("/x/lapdev")
+    assert default_data_dir({"XDG_DATA_HOME": "relative"}) == home
+
+
+# The runtime directory
+
+
+def test_a_runtime_directory_is_private_and_below_xdg(tmp_path: Path) -> None:
+    path, remove = make_runtime_dir("", {"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert path.parent == tmp_path
+    assert mode(path) == 0o700
+    assert remove
+
+
+@pytest.mark.parametrize("xdg", ["", "/does/not/exist", "/tmp/" + "x" * 90])
+def test_without_a_usable_xdg_directory_it_is_below_tmp(xdg: str) -> None:
+    path, _ = make_runtime_dir("", {"XDG_RUNTIME_DIR": xdg})
+    path.rmdir()
+    assert path.parent == Path("/tmp")
+
+
+def test_a_wanted_directory_is_made_and_one_that_exists_is_kept(tmp_path: Path) -> None:
+    wanted = Path(os.path.relpath(tmp_path)).absolute() / "r"
+    assert make_runtime_dir(str(wanted), {}) == (wanted, True)
+    assert make_runtime_dir(str(wanted), {}) == (wanted, False)
+
+
+def test_a_wanted_directory_whose_sockets_would_not_fit_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="exceed 107 bytes"):
+        make_runtime_dir("/tmp/" + "x" * 90, {})
