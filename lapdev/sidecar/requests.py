@@ -255,14 +255,14 @@ class _Attempt:
         shared.access.line(self._access_line(exchange, via))
 
     def _access_line(self, exchange: Exchange, via: str) -> AccessLine:
-        request, now = exchange.request, asyncio.get_running_loop().time()
+        request = exchange.request
         return AccessLine(
             method=request.method.decode("latin-1"),
             path=request.target.decode("latin-1"),
             status=exchange.status,
             host=request.host.decode("latin-1"),
             route=via,
-            duration_ms=(now - exchange.started_at) * 1000,
+            duration_ms=(exchange.connection.now() - exchange.started_at) * 1000,
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
             conn_id=exchange.connection.conn_id,

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from lapdev.errors import LapdevError
 from lapdev.net.http_client import UpstreamConnection
-from lapdev.net.relay import Relay, relay
+from lapdev.net.relay import Relay, relay, reset
 from lapdev.net.tasks import Tasks
 from lapdev.routing.table import AppCandidate, Decision
 from lapdev.sidecar.outbound import Outbound
@@ -129,7 +129,7 @@ class FirstBytes(asyncio.Protocol):
 
     def far_lost(self, far: _Far) -> None:
         if far is self._far and not self._settled:
-            self.transport.abort()
+            reset(self.transport)
 
     # Settling
 
@@ -147,9 +147,9 @@ class FirstBytes(asyncio.Protocol):
         self._settled = True
         far = self._far
         if far is None or far.transport.is_closing() or self.transport.is_closing():
-            self.transport.abort()
+            reset(self.transport)
             if far is not None:
-                far.transport.abort()
+                reset(far.transport)
             self._owner.connection_over(self)
             return
         joined = relay(self.transport, far.transport, self._owner.relay_over)

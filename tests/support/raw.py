@@ -121,7 +121,7 @@ Script = Callable[[AppConnection], Awaitable[None]]
 
 
 @asynccontextmanager
-async def recording_app(script: Script) -> AsyncIterator[RecordingApp]:
+async def recording_app(script: Script, port: int = 0) -> AsyncIterator[RecordingApp]:
     """An app on loopback; `script` runs once per connection, and its end closes the connection."""
     app = RecordingApp()
     running: set[asyncio.Task[None]] = set()
@@ -138,7 +138,7 @@ async def recording_app(script: Script) -> AsyncIterator[RecordingApp]:
             running.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
     app.port = server.sockets[0].getsockname()[1]
     try:
         yield app
