@@ -1,0 +1,27 @@
+"""One authenticated link between two processes: streams and calls that survive its connections.
+
+Law: no byte of a stream is lost, doubled or reordered while the session lives; when it is over,
+every stream and every call hears why.
+"""
+
+from lapdev.tunnel.forward import Inlet, outlet
+from lapdev.tunnel.options import TunnelOptions
+from lapdev.tunnel.server import TunnelServer, TunnelServerOptions
+from lapdev.tunnel.stream import Stream
+from lapdev.tunnel.tunnel import Tunnel, TunnelHandler, TunnelKey
+from lapdev.tunnel.uplink import Uplink, UplinkOptions, new_id
+
+__all__ = [
+    "Inlet",
+    "Stream",
+    "Tunnel",
+    "TunnelHandler",
+    "TunnelKey",
+    "TunnelOptions",
+    "TunnelServer",
+    "TunnelServerOptions",
+    "Uplink",
+    "UplinkOptions",
+    "new_id",
+    "outlet",
+]

@@ -1,0 +1,206 @@
+"""The accepting end: takes over upgrade requests, and knows which session each belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lapdev.errors import RemoteProtocolError, TunnelClosed
+from lapdev.log import get_logger
+from lapdev.model import Identity
+from lapdev.net.websocket import Lost, WebsocketConnection, WebsocketOptions
+from lapdev.tunnel.options import TunnelOptions
+from lapdev.tunnel.tunnel import Tunnel, TunnelHandler, TunnelKey
+from lapdev.tunnel.uplink import new_id
+from lapdev.wire.http1.events import RequestHead
+from lapdev.wire.mux import (
+    SUBPROTOCOL,
+    CloseCode,
+    Hello,
+    Welcome,
+    decode_hello,
+    encode_welcome,
+)
+from lapdev.wire.mux.frames import violation
+
+
+class Upgrade(Protocol):
+    """What is needed of an exchange."""
+
+    @property
+    def request(self) -> RequestHead: ...
+    def detach(self) -> tuple[asyncio.Transport, bytes]: ...
+    def finish_detached(self, error: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelServerOptions:
+    instance: str = field(default_factory=new_id)
+    """This process."""
+    tunnel: TunnelOptions = field(default_factory=TunnelOptions)
+
+
+class TunnelServer:
+    """Every session this process accepts, by (identity, instance).
+
+    The newest session of an instance replaces the older; instances of one identity live side by
+    side. Who may be which identity was decided before `accept`.
+    """
+
+    def __init__(self, handler: TunnelHandler, options: TunnelServerOptions | None = None) -> None:
+        self._handler = handler
+        self._options = options or TunnelServerOptions()
+        self._sessions: dict[tuple[Identity, str], Tunnel] = {}
+        self._greetings: set[_Greeting] = set()
+        self._closed = False
+
+    @property
+    def tunnels(self) -> list[Tunnel]:
+        """The sessions that are not over, connected or within their grace time."""
+        return list(self._sessions.values())
+
+    def accept(self, exchange: Upgrade, identity: Identity) -> None:
+        """The exchange's connection becomes a tunnel's, or is answered with an error and closed."""
+        greeting = _Greeting(self, exchange, identity, self._options.tunnel.handshake_timeout)
+        self._greetings.add(greeting)
+        head = exchange.request
+        transport, leftover = exchange.detach()
+        websocket = WebsocketConnection.server(
+            head,
+            greeting,
+            WebsocketOptions(SUBPROTOCOL, close_timeout=self._options.tunnel.close_timeout),
+        )
+        websocket.on_closed = greeting.closed
+        greeting.websocket = websocket
+        websocket.take_over(transport, leftover)
+
+    async def aclose(self, reason: str = "the process stops") -> None:
+        """Every peer is told to look elsewhere, and every session is over. Idempotent."""
+        self._closed = True
+        websockets = [greeting.websocket for greeting in self._greetings if greeting.websocket]
+        for greeting in list(self._greetings):
+            greeting.give_up(CloseCode.GOING_AWAY, reason)
+        closing = [tunnel.aclose_with(CloseCode.GOING_AWAY, reason) for tunnel in self.tunnels]
+        await asyncio.gather(*closing, *(websocket.wait_closed() for websocket in websockets))
+
+    # For _Greeting
+
+    def greeted(self, websocket: WebsocketConnection, identity: Identity, hello: Hello) -> None:
+        """HELLO has come: the connection finds its session.
+
+        Raises:
+            RemoteProtocolError: the hello does not fit the credential, or asks for what is not.
+        """
+        if hello.role != identity.role:
+            raise violation(f"the credential is a {identity.role}'s, the hello a {hello.role}'s")
+        if hello.link:
+            raise violation("one link a session is spoken here")
+        if hello.replaces and hello.replaces != hello.instance:
+            self._end(
+                self._sessions.get((identity, hello.replaces)),
+                CloseCode.REPLACED,
+                "a new process took over",
+            )
+        slot = (identity, hello.instance)
+        tunnel = self._sessions.get(slot)
+        resumed = tunnel is not None and tunnel.session == hello.session
+        if not resumed:
+            self._end(tunnel, CloseCode.REPLACED, "a newer session of this instance took over")
+            tunnel = self._begin(slot, hello)
+        assert tunnel is not None
+        websocket.send(encode_welcome(self._welcome(hello, resumed)))
+        tunnel.attach(websocket, resumed=resumed)
+        get_logger().info(
+            "tunnel_opened",
+            tunnel_id=hello.session[:8],
+            identity=f"{identity.role}:{identity.owner}",
+            status="resumed" if resumed else "new",
+        )
+
+    def greeting_over(self, greeting: _Greeting) -> None:
+        self._greetings.discard(greeting)
+
+    def _begin(self, slot: tuple[Identity, str], hello: Hello) -> Tunnel:
+        identity, instance = slot
+        tunnel = Tunnel(
+            TunnelKey(identity, instance, hello.session, hello.link),
+            self._handler,
+            self._options.tunnel,
+            dialler=False,
+        )
+
+        def forget_when_closed() -> None:
+            if tunnel.closed and self._sessions.get(slot) is tunnel:
+                del self._sessions[slot]
+
+        tunnel.on_down = forget_when_closed
+        self._sessions[slot] = tunnel
+        return tunnel
+
+    def _end(self, tunnel: Tunnel | None, code: CloseCode, reason: str) -> None:
+        if tunnel is not None:
+            tunnel.end(TunnelClosed(reason), code, reason)
+
+    def _welcome(self, hello: Hello, resumed: bool) -> Welcome:
+        options = self._options.tunnel
+        return Welcome(
+            instance=self._options.instance,
+            session=hello.session,
+            resumed=resumed,
+            session_window=options.mux.session_window,
+            stream_window=options.mux.stream_window,
+            ping_interval_ms=int(options.mux.liveness.ping_interval * 1000),
+            grace_ms=int(options.grace * 1000),
+        )
+
+
+class _Greeting:
+    """The websocket's listener until HELLO."""
+
+    def __init__(
+        self, server: TunnelServer, exchange: Upgrade, identity: Identity, timeout: float
+    ) -> None:
+        self.websocket: WebsocketConnection | None = None
+        self._server = server
+        self._exchange = exchange
+        self._identity = identity
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(
+            timeout, self.give_up, CloseCode.HANDSHAKE_TIMEOUT, "no HELLO in time"
+        )
+
+    def give_up(self, code: CloseCode, reason: str) -> None:
+        if self.websocket is not None:
+            self.websocket.close(code, reason)
+
+    def websocket_opened(self, websocket: WebsocketConnection) -> None: ...
+
+    def message_received(self, websocket: WebsocketConnection, message: bytes) -> None:
+        self._done()
+        try:
+            self._server.greeted(websocket, self._identity, decode_hello(message))
+        except RemoteProtocolError as exc:
+            get_logger().warning(
+                "tunnel_hello_refused",
+                identity=f"{self._identity.role}:{self._identity.owner}",
+                error=exc.detail,
+            )
+            websocket.close(exc.answer_status, exc.detail)
+
+    def websocket_lost(self, websocket: WebsocketConnection, lost: Lost) -> None:
+        self._done()
+
+    def closed(self, lost: Lost) -> None:
+        """The connection is over, whoever listens to it by then."""
+        self._exchange.finish_detached("" if lost.code == CloseCode.NORMAL else str(lost))
+
+    def bytes_received(self) -> None: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+    def _done(self) -> None:
+        self._timer.cancel()
+        self._server.greeting_over(self)

@@ -1,0 +1,287 @@
+"""The wire on one page: frame types, their fields, limits, encoding, strict decoding.
+
+A websocket message carries a whole number of frames. A frame is a msgpack array
+`[type, fields...]`. Fields are checked exactly (a bool is no integer, a float no stream id) before
+anything else sees them; surplus fields at the end are ignored, so that a later version may add
+some. Types below 64 must be understood, an unknown one ends the session; unknown types from 64 on
+are skipped.
+
+What a frame means is not known here: see `stream` and `connection`. The text for people who
+implement the other end is `docs/tunnel-protocol.md`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, Final
+
+import msgpack
+
+from lapdev.errors import LocalProtocolError, RemoteProtocolError
+
+PROTOCOL_VERSION: Final = 1
+SUBPROTOCOL: Final = "lapdev.tunnel.v1"
+
+
+class FrameType(IntEnum):
+    """First element of every frame. D: dialler, A: acceptor."""
+
+    HELLO = 0  # D→A  map
+    WELCOME = 1  # A→D  map
+    OPEN = 2  # stream, target map, receive_limit
+    ACCEPT = 3  # stream, receive_limit
+    DATA = 4  # stream, offset, bytes
+    FIN = 5  # stream, final_offset
+    RESET = 6  # stream, final_offset, cause, detail
+    CREDIT = 7  # stream (0: session), consumed, limit
+    PING = 8  # nonce
+    PONG = 9  # nonce
+    CALL = 10  # id, name, body map
+    REPLY = 11  # id, ok, body map
+    GOAWAY = 12  # scope, drain_seconds, reason
+    RESUME = 13  # received, limit, opened, [[stream, received, limit, flags], ...], more
+
+
+FIRST_IGNORABLE_TYPE: Final = 64
+
+
+class CloseCode(IntEnum):
+    """Websocket close codes, as used here."""
+
+    NORMAL = 1000  # the session is over
+    GOING_AWAY = 1001  # this process stops
+    PROTOCOL_ERROR = 1002  # a frame broke the rules; the session is over
+    UNSUPPORTED_DATA = 1003  # a text message
+    INVALID_DATA = 1007  # not msgpack
+    MESSAGE_TOO_BIG = 1009
+    HANDSHAKE_TIMEOUT = 4408
+    REPLACED = 4409  # a newer session of the same instance took over
+    SUPERSEDED = 4410  # the same session came back on a newer connection
+
+
+class GoAwayScope(IntEnum):
+    LINK = 0
+    PROCESS = 1
+
+
+# Limits. Bytes unless the name says otherwise.
+MAX_MESSAGE_BYTES: Final = 1_048_576
+MAX_DATA_BYTES: Final = 65_536
+MAX_CAUSE_BYTES: Final = 64
+MAX_DETAIL_BYTES: Final = 1_024
+MAX_NAME_BYTES: Final = 64
+MAX_DEPTH: Final = 32
+"""Nesting inside a target or a call's body. What is deeper is meant to exhaust a stack."""
+MAX_ITEMS: Final = 65_536
+MAX_OFFSET: Final = 2**53 - 1
+"""Offsets, limits, ids and nonces: what every language holds exactly in a number."""
+RESUME_ENTRIES: Final = 4_096
+"""Streams in one RESUME frame; more follow in the next."""
+JOIN_BYTES: Final = 262_144
+"""A message is cut when it has grown to this size, so that a later frame can overtake data."""
+
+
+def violation(detail: str, code: CloseCode = CloseCode.PROTOCOL_ERROR) -> RemoteProtocolError:
+    """The error that ends a session, with the websocket close code owed to the peer."""
+    error = RemoteProtocolError(detail)
+    error.answer_status = int(code)
+    return error
+
+
+# Encoding
+
+_packer: Final = msgpack.Packer(use_bin_type=True, buf_size=4096)
+_pack: Final[Callable[[object], bytes]] = _packer.pack
+
+
+def encode(frame_type: FrameType, *fields: Any) -> bytes:
+    """The frame's bytes.
+
+    Raises:
+        LocalProtocolError: a field msgpack cannot carry, or a frame larger than a message.
+    """
+    try:
+        frame = _pack((int(frame_type), *fields))
+    except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+        _packer.reset()
+        raise LocalProtocolError(f"a {frame_type.name} frame cannot be encoded: {exc}") from exc
+    if len(frame) > MAX_MESSAGE_BYTES:
+        raise LocalProtocolError(
+            f"a {frame_type.name} frame of {len(frame)} bytes exceeds {MAX_MESSAGE_BYTES}"
+        )
+    return frame
+
+
+def encode_data_header(stream: int, offset: int, length: int) -> bytes:
+    """All of a DATA frame but its payload, which follows as it is: no copy is made of it here."""
+    # An array of three packs like one of four but for its first byte.
+    head = b"\x94" + _pack((4, stream, offset))[1:]
+    if length < 256:
+        return head + b"\xc4" + length.to_bytes(1, "big")
+    if length < 65_536:
+        return head + b"\xc5" + length.to_bytes(2, "big")
+    return head + b"\xc6" + length.to_bytes(4, "big")
+
+
+# Field checks. Each returns True for a value the field may have.
+
+
+def _uint(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_OFFSET
+
+
+def _stream(value: object) -> bool:
+    return type(value) is int and 0 < value <= MAX_OFFSET
+
+
+def _payload(value: object) -> bool:
+    # An empty DATA frame carries nothing and would cost its reader for free.
+    return type(value) is bytes and 0 < len(value) <= MAX_DATA_BYTES
+
+
+def _flag(value: object) -> bool:
+    return type(value) is bool
+
+
+def _scope(value: object) -> bool:
+    return type(value) is int and value in (0, 1)
+
+
+def _text(limit: int) -> Callable[[object], bool]:
+    def check(value: object) -> bool:
+        return type(value) is str and len(value.encode()) <= limit
+
+    return check
+
+
+def _map(value: object) -> bool:
+    return type(value) is dict and _depth_within(value, MAX_DEPTH)
+
+
+def _entries(value: object) -> bool:
+    if type(value) is not list or len(value) > RESUME_ENTRIES:
+        return False
+    return all(
+        type(item) is list
+        and len(item) >= 4
+        and _stream(item[0])
+        and all(_uint(number) for number in item[1:4])
+        for item in value
+    )
+
+
+def _depth_within(value: Any, limit: int) -> bool:
+    """Level by level, never recursive: hostile nesting must not reach the interpreter's stack."""
+    level = [value]
+    for _ in range(limit):
+        inner = [
+            part
+            for item in level
+            for part in (item.values() if type(item) is dict else item)
+            if type(part) is dict or type(part) is list
+        ]
+        if not inner:
+            return True
+        level = inner
+    return False
+
+
+Check = Callable[[object], bool]
+
+LAYOUT: Final[dict[int, tuple[tuple[str, Check], ...]]] = {
+    FrameType.HELLO: (("hello", _map),),
+    FrameType.WELCOME: (("welcome", _map),),
+    FrameType.OPEN: (("stream", _stream), ("target", _map), ("receive_limit", _uint)),
+    FrameType.ACCEPT: (("stream", _stream), ("receive_limit", _uint)),
+    FrameType.DATA: (("stream", _stream), ("offset", _uint), ("bytes", _payload)),
+    FrameType.FIN: (("stream", _stream), ("final_offset", _uint)),
+    FrameType.RESET: (
+        ("stream", _stream),
+        ("final_offset", _uint),
+        ("cause", _text(MAX_CAUSE_BYTES)),
+        ("detail", _text(MAX_DETAIL_BYTES)),
+    ),
+    FrameType.CREDIT: (("stream", _uint), ("consumed", _uint), ("limit", _uint)),
+    FrameType.PING: (("nonce", _uint),),
+    FrameType.PONG: (("nonce", _uint),),
+    FrameType.CALL: (("id", _stream), ("name", _text(MAX_NAME_BYTES)), ("body", _map)),
+    FrameType.REPLY: (("id", _stream), ("ok", _flag), ("body", _map)),
+    FrameType.GOAWAY: (
+        ("scope", _scope),
+        ("drain_seconds", _uint),
+        ("reason", _text(MAX_DETAIL_BYTES)),
+    ),
+    FrameType.RESUME: (
+        ("received", _uint),
+        ("limit", _uint),
+        ("opened", _uint),
+        ("streams", _entries),
+        ("more", _flag),
+    ),
+}
+
+
+# Decoding
+
+
+def _no_extension(code: int, data: bytes) -> object:
+    raise ValueError(f"extension type {code}")
+
+
+def _distinct(pairs: list[tuple[object, object]]) -> dict[object, object]:
+    # Two readers of a map with a key twice may believe different values.
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a map has a key twice")
+    return result
+
+
+def decode(message: bytes) -> list[list[Any]]:
+    """Every frame in the message, checked, as `[type, fields...]`; ignorable ones are left out.
+
+    A claimed length never causes an allocation: msgpack grows only by what is there.
+
+    Raises:
+        RemoteProtocolError: `answer_status` is the close code owed to the peer.
+    """
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise violation(f"a message of {len(message)} bytes", CloseCode.MESSAGE_TOO_BIG)
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=MAX_MESSAGE_BYTES,
+        max_str_len=MAX_MESSAGE_BYTES,
+        max_bin_len=MAX_DATA_BYTES,
+        max_array_len=MAX_ITEMS,
+        max_map_len=MAX_ITEMS,
+        max_ext_len=0,
+        ext_hook=_no_extension,
+        object_pairs_hook=_distinct,
+        strict_map_key=True,
+    )
+    unpacker.feed(message)
+    try:
+        frames = [frame for frame in unpacker if _check(frame)]
+    except UnicodeDecodeError as exc:
+        raise violation("a string is not UTF-8", CloseCode.INVALID_DATA) from exc
+    except (ValueError, TypeError, msgpack.UnpackException) as exc:
+        raise violation(f"not msgpack: {exc!r:.80}", CloseCode.INVALID_DATA) from exc
+    if unpacker.tell() != len(message):
+        raise violation("a frame is cut off at the end of its message", CloseCode.INVALID_DATA)
+    return frames
+
+
+def _check(frame: object) -> bool:
+    """Whether to act on the frame; raises if it breaks the layout."""
+    if type(frame) is not list or not frame or type(frame[0]) is not int or frame[0] < 0:
+        raise violation("a frame is not an array that begins with its type")
+    layout = LAYOUT.get(frame[0])
+    if layout is None:
+        if frame[0] >= FIRST_IGNORABLE_TYPE:
+            return False
+        raise violation(f"unknown frame type {frame[0]}")
+    if len(frame) <= len(layout):
+        raise violation(f"{FrameType(frame[0]).name} has {len(frame) - 1} fields")
+    for index, (name, check) in enumerate(layout, start=1):
+        if not check(frame[index]):
+            raise violation(f"{FrameType(frame[0]).name}: bad {name}")
+    return True

@@ -1,0 +1,260 @@
+"""One stream: two directions of bytes, each counted from 0.
+
+Offsets work as in QUIC (RFC 9000 §2.2, §4.1): the receiver's limit is absolute, and what was sent
+stays here until the peer has consumed it, so that a new connection can go on from any point. The
+end of a direction (FIN) takes one place in the count, right after the last byte, as in TCP: who
+reports `final + 1` has seen the end.
+
+    sending     0 ─── acked ───────── sent ──────────── end
+                freed │ kept for resend │ not yet sent   │ written by the app
+    receiving   0 ─── consumed ────── received ──────── limit
+                      │ held by the owner │ the peer may send
+
+| direction | open | ended by the sender | known to both | aborted |
+|---|---|---|---|---|
+| sending   | write | `fin_queued`, `fin_sent` | `fin_acked` | `reset_cause` |
+| receiving | data  | `final` ≥ 0 | `consumed == final` | `reset_cause` |
+
+A stream is forgotten when both directions are known to both ends, or each has sent its RESET.
+An idle stream holds no buffer.
+"""
+
+from __future__ import annotations
+
+from lapdev.errors import LocalProtocolError
+from lapdev.wire.mux.frames import MAX_DATA_BYTES, violation
+
+MERGE_BYTES = 4096
+"""Small unacknowledged pieces are joined up to this, so that one-byte writes cost one byte."""
+
+
+class MuxStream:
+    """The state of one stream. Changed by its `MuxConnection` only; the owner reads it."""
+
+    __slots__ = (
+        "_skip",
+        "_unacked",
+        "_unsent",
+        "accepted",
+        "acked",
+        "consumed",
+        "credit_marked",
+        "credited",
+        "discarding",
+        "end",
+        "fin_acked",
+        "fin_queued",
+        "fin_sent",
+        "final",
+        "local",
+        "open_frame",
+        "owner",
+        "queued",
+        "receive_limit",
+        "received",
+        "report_pending",
+        "reset_cause",
+        "reset_detail",
+        "send_limit",
+        "sent",
+        "stream_id",
+        "wake_below",
+        "window",
+    )
+
+    def __init__(self, stream_id: int, *, local: bool, window: int, send_limit: int) -> None:
+        self.stream_id = stream_id
+        self.local = local
+        """This end opened it."""
+        self.owner: object = None
+        """Whatever the owner of the connection keeps with the stream."""
+        self.accepted = False
+        self.open_frame = b""
+        """The OPEN, until the peer is known to have it."""
+        # Sending
+        self.acked = 0
+        self.sent = 0
+        self.end = 0
+        self.send_limit = send_limit
+        self.fin_queued = False
+        self.fin_sent = False
+        self.fin_acked = False
+        self._unsent: list[bytes] = []
+        self._unacked: list[bytes] = []
+        self._skip = 0  # bytes of _unacked[0] that are acknowledged already
+        # Receiving
+        self.window = window
+        self.received = 0
+        self.consumed = 0
+        self.credited = 0
+        """`consumed_position` as the peer last heard it."""
+        self.receive_limit = window
+        self.final = -1
+        self.discarding = False
+        """The owner wants nothing more: what comes is dropped and earns no credit."""
+        # Ending
+        self.reset_cause = ""
+        """Not empty: this end has reset the stream and waits for the peer's RESET."""
+        self.reset_detail = ""
+        # Marks of the connection
+        self.queued = False
+        self.credit_marked = False
+        self.report_pending = False
+        self.wake_below = -1
+        """Tell the owner when no more than this many bytes are unsent; -1: do not."""
+
+    # Sending
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self.end - self.sent
+
+    @property
+    def sendable(self) -> bool:
+        """Something could leave now, were it for this stream alone."""
+        if self.reset_cause:
+            return False
+        if self._unsent:
+            return self.sent < self.send_limit
+        return self.fin_queued and not self.fin_sent
+
+    def append(self, data: bytes) -> None:
+        """`data` is written; it leaves as credit allows."""
+        if self.fin_queued or self.reset_cause:
+            raise LocalProtocolError(f"stream {self.stream_id} takes no more data")
+        if len(data) <= MAX_DATA_BYTES:
+            if data:
+                self._unsent.append(data)
+        else:
+            view = memoryview(data)
+            self._unsent.extend(
+                bytes(view[at : at + MAX_DATA_BYTES]) for at in range(0, len(data), MAX_DATA_BYTES)
+            )
+        self.end += len(data)
+
+    def take(self, most: int) -> bytes:
+        """Up to `most` bytes to send now; kept until acknowledged. Empty without credit."""
+        size = min(most, self.send_limit - self.sent, MAX_DATA_BYTES)
+        unsent = self._unsent
+        if size <= 0 or not unsent:
+            return b""
+        first = unsent[0]
+        if len(first) > size:
+            data = first[:size]
+            unsent[0] = first[size:]
+        else:
+            count, total = 1, len(first)
+            while count < len(unsent) and total + len(unsent[count]) <= size:
+                total += len(unsent[count])
+                count += 1
+            data = first if count == 1 else b"".join(unsent[:count])
+            del unsent[:count]
+        self.sent += len(data)
+        self._keep(data)
+        return data
+
+    def _keep(self, data: bytes) -> None:
+        unacked = self._unacked
+        # Never the first piece: `_skip` counts into it.
+        if len(unacked) > 1 and len(unacked[-1]) + len(data) <= MERGE_BYTES:
+            unacked[-1] += data
+        else:
+            unacked.append(data)
+
+    def acknowledge(self, position: int) -> None:
+        """The peer has everything below `position`; the end itself is one more than the last byte.
+
+        Raises:
+            RemoteProtocolError: that was never sent.
+        """
+        if position > self.sent + self.fin_sent:
+            raise violation(f"stream {self.stream_id}: {position} acknowledged of {self.sent} sent")
+        if self.fin_sent and position == self.end + 1:
+            self.fin_acked = True
+            position = self.end
+        if position <= self.acked:
+            return
+        skip = self._skip + position - self.acked
+        self.acked = position
+        done = 0
+        for piece in self._unacked:
+            if skip < len(piece):
+                break
+            skip -= len(piece)
+            done += 1
+        del self._unacked[:done]
+        self._skip = skip
+
+    def rewind(self, position: int) -> None:
+        """Sending goes on from `position`: what was sent beyond it got lost with the connection.
+
+        Raises:
+            RemoteProtocolError: `position` was never sent, or is below what was acknowledged.
+        """
+        self.acknowledge(position)
+        if position < self.acked:
+            raise violation(f"stream {self.stream_id}: resumed below what was acknowledged")
+        lost = self._unacked
+        if lost:
+            lost[0] = lost[0][self._skip :]
+            self._unsent[:0] = lost
+            self._unacked = []
+            self._skip = 0
+        self.sent = self.acked
+        self.fin_sent = self.fin_acked
+
+    def drop_unsent(self) -> None:
+        """Nothing more will be sent; the buffers are freed."""
+        self._unsent.clear()
+        self._unacked.clear()
+        self._skip = 0
+        self.end = self.sent
+
+    # Receiving
+
+    def receive(self, offset: int, size: int) -> None:
+        """The peer's bytes [offset, offset + size) have arrived.
+
+        Raises:
+            RemoteProtocolError: out of order, after the end, or beyond the limit.
+        """
+        if self.final >= 0:
+            raise violation(f"stream {self.stream_id}: data after the end")
+        if offset != self.received:
+            raise violation(f"stream {self.stream_id}: data at {offset}, not at {self.received}")
+        if offset + size > self.receive_limit:
+            raise violation(f"stream {self.stream_id}: flow control: data beyond the limit")
+        self.received += size
+
+    def receive_fin(self, final: int) -> None:
+        if self.final >= 0 or final != self.received:
+            raise violation(f"stream {self.stream_id}: bad end at {final}")
+        self.final = final
+
+    @property
+    def received_position(self) -> int:
+        """What a RESUME says was received: the end counts as one."""
+        return self.received + (self.final >= 0)
+
+    @property
+    def consumed_position(self) -> int:
+        """What a CREDIT says was consumed: the end counts as one."""
+        return self.consumed + (self.consumed == self.final)
+
+    @property
+    def credit_due(self) -> bool:
+        """An eighth of the window has been consumed since the peer last heard of it.
+
+        Early enough that a peer with data never waits, late enough to be rare.
+        """
+        return self.consumed - self.credited >= self.window >> 3
+
+    def grant(self) -> None:
+        """The peer is being told `consumed_position` and `receive_limit`."""
+        self.credited = self.consumed_position
+        self.receive_limit = max(self.receive_limit, self.consumed + self.window)
+
+    @property
+    def finished(self) -> bool:
+        """Both directions ended, and each end knows."""
+        return self.fin_acked and self.consumed == self.final
