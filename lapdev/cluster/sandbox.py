@@ -89,6 +89,8 @@ class IsolatedSandbox:
         self._control: socket.socket | None = None
         self._pid = 0
         self._pidfd = -1
+        self._outside: list[Child] = []
+        """Processes of the pod that are not in its PID namespace."""
         self._gone = asyncio.Event()
 
     async def start(self, services: Mapping[str, str]) -> None:
@@ -109,9 +111,11 @@ class IsolatedSandbox:
         # The sidecar is out of its app's sight: not in the pod's PID namespace, but in the outer.
         namespace = -1 if sidecar else self._pidfd
         fds = (self._pidfd, *program.fds)
-        return await self._spawner.spawn(
-            Command([*argv, *program.argv], program.env, fds, program.output, namespace)
-        )
+        command = Command([*argv, *program.argv], program.env, fds, program.output, namespace)
+        child = await _spawn(self._spawner, command)
+        if sidecar:
+            self._outside = [known for known in self._outside if known.running] + [child]
+        return child
 
     def listening_ports(self) -> frozenset[int]:
         return listening_ports(Path(f"/proc/{self._pid}/net"))
@@ -133,6 +137,7 @@ class IsolatedSandbox:
         if self._pidfd >= 0 and not self._gone.is_set():
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             await self._gone.wait()
+        await _kill(self._outside)
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -147,9 +152,7 @@ class IsolatedSandbox:
         fd = theirs.fileno()
         argv = self._spawner.script(PAUSE_SCRIPT, "pod", str(fd))
         try:
-            launcher = await self._spawner.spawn(Command(argv, {}, (fd,)))
-        except OSError as exc:
-            raise ClusterError(f"cannot start pod {self.place.name}: {exc}") from exc
+            launcher = await _spawn(self._spawner, Command(argv, {}, (fd,)))
         finally:
             theirs.close()
         message, self._pid = await _receive(self._control)
@@ -191,11 +194,9 @@ class OpenSandbox:
 
     async def spawn(self, program: Program, *, sidecar: bool = False) -> Child:
         argv = self._spawner.script(ENTER_SCRIPT, "process", "-1", program.cwd)
-        child = await self._spawner.spawn(
-            Command([*argv, *program.argv], program.env, program.fds, program.output)
-        )
-        self._children = [known for known in self._children if known.running]
-        self._children.append(child)
+        command = Command([*argv, *program.argv], program.env, program.fds, program.output)
+        child = await _spawn(self._spawner, command)
+        self._children = [known for known in self._children if known.running] + [child]
         return child
 
     def listening_ports(self) -> frozenset[int]:
@@ -212,10 +213,22 @@ class OpenSandbox:
         await self._gone.wait()
 
     async def kill(self) -> None:
-        for child in self._children:
-            child.signal(signal.SIGKILL)
-            await child.wait()
+        await _kill(self._children)
         self._gone.set()
+
+
+async def _spawn(spawner: Spawner, command: Command) -> Child:
+    try:
+        return await spawner.spawn(command)
+    except OSError as exc:
+        raise ClusterError(f"cannot start {command.argv[-1]}: {exc}") from exc
+
+
+async def _kill(children: list[Child]) -> None:
+    for child in children:
+        child.signal(signal.SIGKILL)
+    for child in children:
+        await child.wait()
 
 
 def listening_ports(net: Path, ip: str = "") -> frozenset[int]:

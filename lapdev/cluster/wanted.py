@@ -8,7 +8,13 @@ import json
 from dataclasses import dataclass
 
 from lapdev.cluster.driver import NamespaceSpec, SidecarPlan, WorkloadSpec
-from lapdev.cluster.manifests import Deployment, local_command, parse_deployment
+from lapdev.cluster.manifests import (
+    Deployment,
+    PodFacts,
+    local_command,
+    parse_deployment,
+    pod_env,
+)
 from lapdev.errors import ConfigError, NoRoute
 from lapdev.model import Service, ServicePort
 
@@ -47,6 +53,7 @@ def _wanted_workload(spec: WorkloadSpec) -> WantedWorkload:
     deployment = parse_deployment(spec.manifest)
     for container in deployment.containers:
         local_command(deployment, container)
+        pod_env(container, PodFacts(spec.name, "", ""), {})
     sidecar = dataclasses.asdict(spec.sidecar) if spec.sidecar else None
     template = json.dumps([spec.manifest["spec"]["template"], sidecar], sort_keys=True, default=str)
     digest = hashlib.sha256(template.encode()).hexdigest()

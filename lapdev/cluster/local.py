@@ -1,0 +1,129 @@
+"""The local driver: pods as groups of ordinary processes on this machine, no root needed."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections import defaultdict
+from collections.abc import Callable
+
+from lapdev.cluster.driver import NamespaceSpec, PodCredentials
+from lapdev.cluster.local_namespace import LocalNamespace, Machine
+from lapdev.cluster.namespaces import in_outer
+from lapdev.cluster.network import Network
+from lapdev.cluster.options import LocalOptions
+from lapdev.cluster.pod import PodInfo
+from lapdev.cluster.spawner import Spawner
+from lapdev.cluster.subnets import ISOLATED_RANGE, LOOPBACK_RANGE, AddressPlan
+from lapdev.cluster.wanted import service_port, wanted_namespace
+from lapdev.errors import ClusterError, NoRoute
+from lapdev.model import WorkloadStatus
+
+
+class LocalDriver:
+    """Meets `cluster.driver.Driver`. With isolation, `enter_outer` has been called before."""
+
+    name = "local"
+
+    def __init__(self, options: LocalOptions, credentials: PodCredentials) -> None:
+        self.options = options
+        network = Network() if options.isolation else None
+        self._machine = Machine(
+            options=options,
+            credentials=credentials,
+            spawner=Spawner(options.python, isolation=options.isolation),
+            network=network,
+            plan=AddressPlan(ISOLATED_RANGE if options.isolation else LOOPBACK_RANGE),
+            changed=self._notify,
+        )
+        self._namespaces: dict[str, LocalNamespace] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._callbacks: list[Callable[[str], None]] = []
+        self._started = False
+
+    async def start(self) -> None:
+        if self.options.isolation and not in_outer():
+            raise ClusterError(
+                "the manager is not in namespaces of its own",
+                hint="call cluster.namespaces.enter_outer() first, or use --no-isolation",
+            )
+        pods = self.options.runtime_dir / "pods"
+        shutil.rmtree(pods, ignore_errors=True)
+        pods.mkdir(parents=True, mode=0o700)
+        await self._machine.spawner.start()
+        if self._machine.network is not None:
+            await self._machine.network.start()
+        self._started = True
+
+    async def aclose(self) -> None:
+        self._started = False
+        closing = [self._close(name, self.options.shutdown_grace) for name in self._namespaces]
+        await asyncio.gather(*closing)
+        if self._machine.network is not None:
+            await self._machine.network.aclose()
+        await self._machine.spawner.aclose()
+
+    async def apply(self, spec: NamespaceSpec) -> None:
+        wanted = wanted_namespace(spec)
+        async with self._locks[spec.name]:
+            if not self._started:
+                raise ClusterError("the driver is not running")
+            namespace = self._namespaces.get(spec.name)
+            if namespace is None:
+                namespace = LocalNamespace(spec.name, self._machine)
+                await namespace.open()
+                self._namespaces[spec.name] = namespace
+            namespace.apply(wanted)
+
+    async def delete(self, namespace: str) -> None:
+        await self._close(namespace, None)
+
+    def status(self, namespace: str) -> tuple[WorkloadStatus, ...]:
+        known = self._namespaces.get(namespace)
+        return known.status() if known else ()
+
+    def on_change(self, callback: Callable[[str], None]) -> None:
+        self._callbacks.append(callback)
+
+    def service_host(self, namespace: str, service: str) -> str:
+        if namespace not in self._namespaces:
+            raise NoRoute(f"there is no namespace {namespace}")
+        return self._namespaces[namespace].service_host(service)
+
+    def endpoints(self, namespace: str, service: str, port: int) -> tuple[str, ...]:
+        known = self._namespaces.get(namespace)
+        if known is None:
+            service_port(None, service, port)
+            return ()
+        return known.endpoints(service, port)
+
+    # Beyond the contract
+
+    def pods(self, namespace: str) -> tuple[PodInfo, ...]:
+        """Every pod of the namespace, also those that are ending."""
+        known = self._namespaces.get(namespace)
+        return tuple(pod.info() for pod in known.pods()) if known else ()
+
+    def logs(self, namespace: str, workload: str, lines: int) -> list[str]:
+        """The last lines each container of the workload printed, as `pod/container: line`."""
+        known = self._namespaces.get(namespace)
+        return [
+            f"{pod.name}/{container.name}: {line}"
+            for pod in (known.pods() if known else ())
+            if pod.workload.name == workload
+            for container in pod.containers
+            for line in container.output.last(lines)
+        ]
+
+    async def _close(self, name: str, grace_limit: float | None) -> None:
+        async with self._locks[name]:
+            namespace = self._namespaces.get(name)
+            if namespace is None:
+                return
+            await namespace.aclose(grace_limit)
+            del self._namespaces[name]
+        self._notify(name)
+
+    def _notify(self, namespace: str) -> None:
+        for callback in self._callbacks:
+            callback(namespace)

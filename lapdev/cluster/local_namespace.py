@@ -1,0 +1,266 @@
+"""One environment namespace on this machine: its addresses, services and pods, kept as wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lapdev.cluster.driver import PodCredentials
+from lapdev.cluster.manifests import local_command
+from lapdev.cluster.network import Network
+from lapdev.cluster.options import LocalOptions
+from lapdev.cluster.pod import Pod, Surroundings
+from lapdev.cluster.pod_files import kept_paths
+from lapdev.cluster.rollout import next_step
+from lapdev.cluster.sandbox import IsolatedSandbox, OpenSandbox, Place, Sandbox
+from lapdev.cluster.service_proxy import Front, ServiceProxy
+from lapdev.cluster.spawner import Spawner
+from lapdev.cluster.subnets import AddressPlan, Subnet
+from lapdev.cluster.wanted import (
+    WantedNamespace,
+    WantedWorkload,
+    endpoint_port,
+    selects,
+    service_port,
+)
+from lapdev.errors import ClusterError, ConfigError, NoRoute
+from lapdev.log import get_logger
+from lapdev.model import ServicePort, WorkloadStatus
+from lapdev.net.tasks import Tasks
+
+POD_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
+POD_SUFFIX_LENGTH = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What all namespaces share."""
+
+    options: LocalOptions
+    credentials: PodCredentials
+    spawner: Spawner
+    network: Network | None
+    """None: without isolation."""
+    plan: AddressPlan
+    changed: Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Running:
+    pod: Pod
+    task: asyncio.Task[None]
+
+
+@dataclass(slots=True)
+class LocalNamespace:
+    """Works towards the last spec it was given, one step after every change."""
+
+    name: str
+    machine: Machine
+    wanted: WantedNamespace = field(init=False)
+    subnet: Subnet = field(init=False)
+    _bridge: str = ""
+    _services: dict[str, str] = field(default_factory=dict)
+    """Service name → address."""
+    _proxies: dict[tuple[str, int], ServiceProxy] = field(default_factory=dict)
+    _running: dict[str, _Running] = field(default_factory=dict)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: Tasks = field(default_factory=Tasks)
+    _reported: object = None
+
+    async def open(self) -> None:
+        """It has addresses and, with isolation, a bridge."""
+        self.wanted = WantedNamespace(self.name, {}, {})
+        self.subnet = self.machine.plan.take()
+        if self.machine.network is not None:
+            try:
+                self._bridge = await self.machine.network.add_namespace(self.subnet)
+            except ClusterError:
+                self.machine.plan.give_back(self.subnet)
+                raise
+        self._tasks.spawn(self._reconcile(), f"namespace:{self.name}")
+
+    def apply(self, wanted: WantedNamespace) -> None:
+        for name in wanted.services.keys() - self._services.keys():
+            self._services[name] = self.subnet.services.take()
+        for name in self._services.keys() - wanted.services.keys():
+            self.subnet.services.give_back(self._services.pop(name))
+        self.wanted = wanted
+        for running in self._running.values():
+            running.pod.update_services()
+        self._wake.set()
+
+    async def aclose(self, grace_limit: float | None = None) -> None:
+        """No process, listener or address of the namespace is left."""
+        self.wanted = WantedNamespace(self.name, {}, {})
+        for running in self._running.values():
+            running.pod.request_stop(grace_limit)
+        self._wake.set()
+        while self._running:
+            await asyncio.wait([running.task for running in self._running.values()])
+        await self._tasks.aclose()
+        for proxy in self._proxies.values():
+            await proxy.aclose()
+        self._proxies.clear()
+        if self.machine.network is not None:
+            await self.machine.network.remove_namespace(self.subnet)
+        self.machine.plan.give_back(self.subnet)
+        shutil.rmtree(self._folder(), ignore_errors=True)
+
+    # Questions
+
+    def pods(self) -> list[Pod]:
+        return [running.pod for running in self._running.values()]
+
+    def status(self) -> tuple[WorkloadStatus, ...]:
+        return tuple(self._workload_status(each) for each in self.wanted.workloads.values())
+
+    def service_host(self, service: str) -> str:
+        if service not in self._services:
+            raise NoRoute(f"{self.name} has no service {service}")
+        return self._services[service]
+
+    def endpoints(self, service: str, port: int) -> tuple[str, ...]:
+        declared = service_port(self.wanted, service, port)
+        wanted = self.wanted.services[service]
+        return tuple(
+            f"{pod.place.ip}:{number}"
+            for pod in self.pods()
+            if pod.ready and selects(wanted, pod.workload)
+            if (number := endpoint_port(pod.workload, service, declared)) is not None
+        )
+
+    def _workload_status(self, workload: WantedWorkload) -> WorkloadStatus:
+        pods = [pod for pod in self.pods() if pod.workload.name == workload.name]
+        new = [pod for pod in pods if pod.digest == workload.digest and not pod.stopping]
+        waiting = [pod for pod in new if not pod.ready]
+        return WorkloadStatus(
+            name=workload.name,
+            wanted=workload.deployment.replicas,
+            ready=sum(pod.ready for pod in new),
+            restarts=sum(pod.restarts for pod in new),
+            detail=next((text for pod in waiting if (text := pod.why_not_ready())), ""),
+        )
+
+    # Becoming what is wanted
+
+    async def _reconcile(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                self._step_pods()
+                await self._step_proxies()
+            except (ClusterError, ConfigError, OSError) as exc:
+                get_logger().error("namespace_failed", target=self.name, error=str(exc))
+            self._report()
+
+    def _report(self) -> None:
+        """Whoever listens hears of it when the status, or where it is served, has changed."""
+        facts = (self.status(), [pod.place.ip for pod in self.pods() if pod.ready])
+        if facts != self._reported:
+            self._reported = facts
+            self.machine.changed(self.name)
+
+    def _step_pods(self) -> None:
+        for name in {*self.wanted.workloads, *(pod.workload.name for pod in self.pods())}:
+            workload = self.wanted.workloads.get(name)
+            pods = [pod for pod in self.pods() if pod.workload.name == name and not pod.stopping]
+            replicas = workload.deployment.replicas if workload else 0
+            step = next_step(replicas, workload.digest if workload else "", pods)
+            for stopping in step.stop:
+                self._running[stopping].pod.request_stop()
+                self._wake.set()
+            for _ in range(step.start):
+                assert workload is not None
+                self._start_pod(workload)
+
+    def _start_pod(self, workload: WantedWorkload) -> None:
+        suffix = "".join(secrets.choice(POD_SUFFIX) for _ in range(POD_SUFFIX_LENGTH))
+        # A host name has at most 63 octets.
+        name = f"{workload.name[: 62 - POD_SUFFIX_LENGTH]}-{suffix}"
+        place = Place(
+            name=name,
+            namespace=self.name,
+            ip=self.subnet.pods.take(),
+            subnet=self.subnet,
+            bridge=self._bridge,
+            folder=self._folder() / name,
+            keep=tuple(self._kept_paths(workload)),
+        )
+        pod = Pod(workload, place, self._surroundings())
+        self._running[name] = _Running(pod, self._tasks.spawn(self._run_pod(pod), f"pod:{name}"))
+
+    async def _run_pod(self, pod: Pod) -> None:
+        try:
+            await pod.run()
+        finally:
+            self._running.pop(pod.name, None)
+            self.subnet.pods.give_back(pod.place.ip)
+            self._wake.set()
+
+    async def _step_proxies(self) -> None:
+        wanted = {
+            (service.name, port.port): port
+            for service in self.wanted.services.values()
+            for port in service.ports
+        }
+        for key, proxy in list(self._proxies.items()):
+            if key not in wanted or proxy.front.host != self._services[key[0]]:
+                await self._proxies.pop(key).aclose()
+        for key, port in wanted.items():
+            if key not in self._proxies:
+                self._proxies[key] = ServiceProxy(self._front(key[0], port))
+            await self._proxies[key].update()
+
+    def _front(self, service: str, port: ServicePort) -> Front:
+        def endpoints() -> tuple[str, ...]:
+            try:
+                return self.endpoints(service, port.port)
+            except NoRoute:
+                return ()  # the service has just been taken away
+
+        return Front(self._services[service], port.port, self._bridge, endpoints)
+
+    # What pods are given
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            options=self.machine.options,
+            credentials=self.machine.credentials,
+            make_sandbox=self._make_sandbox,
+            service_addresses=lambda: self._services,
+            service_environment=self._service_environment,
+            on_change=self._wake.set,
+        )
+
+    def _make_sandbox(self, place: Place) -> Sandbox:
+        if self.machine.network is None:
+            return OpenSandbox(self.machine.spawner, place)
+        return IsolatedSandbox(self.machine.spawner, self.machine.network, place)
+
+    def _service_environment(self) -> dict[str, str]:
+        """`API_SERVICE_HOST` and `API_SERVICE_PORT`, as Kubernetes sets them."""
+        env = {}
+        for service in self.wanted.services.values():
+            prefix = service.name.upper().replace("-", "_")
+            env[f"{prefix}_SERVICE_HOST"] = self._services[service.name]
+            if service.ports:
+                env[f"{prefix}_SERVICE_PORT"] = str(service.ports[0].port)
+        return env
+
+    def _kept_paths(self, workload: WantedWorkload) -> list[str]:
+        always = self.machine.options.own_folders()
+        words: list[str] = []
+        for container in workload.deployment.containers:
+            words += local_command(workload.deployment, container)
+            if container.working_dir:
+                always.append(container.working_dir)
+        return kept_paths(words, always)
+
+    def _folder(self) -> Path:
+        return self.machine.options.runtime_dir / "pods" / self.name

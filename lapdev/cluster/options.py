@@ -1,0 +1,41 @@
+"""What the local driver can be told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    runtime_dir: Path
+    """For the pods' own files; private to this user. A folder `pods` in it is emptied at start."""
+    manager_address: str
+    """Where sidecars reach the manager: `unix:PATH`."""
+    python: str = sys.executable
+    """Interpreter for sidecars, and for pods that ask for lapdev's own."""
+    isolation: bool = True
+    """Pods have namespaces of their own; off, every pod has an address of 127.64.0.0/10."""
+    sidecar_command: tuple[str, ...] = ()
+    """Started with `--launch-fd N` appended; empty: `python -m lapdev serve --role sidecar`."""
+    working_dir: Path = field(default_factory=Path.cwd)
+    """Where containers without workingDir start."""
+    shutdown_grace: float = 3.0
+    """Seconds pods get at most to end when the driver closes."""
+
+    def sidecar_argv(self) -> list[str]:
+        default = (self.python, "-m", "lapdev", "serve", "--role", "sidecar")
+        return [*(self.sidecar_command or default)]
+
+    def own_folders(self) -> list[str]:
+        """Folders that programs of ours and of pods run from."""
+        package = Path(__file__).parents[2]
+        return [sys.prefix, sys.base_prefix, str(package), str(self.working_dir)]
+
+
+def base_environment() -> dict[str, str]:
+    """What processes in pods inherit: where programs are, never what the manager was told."""
+    names = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
+    return {name: os.environ[name] for name in names if name in os.environ}

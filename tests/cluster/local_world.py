@@ -1,0 +1,44 @@
+"""A running local driver for tests, with the stand-in sidecar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from lapdev.cluster.local import LocalDriver
+from lapdev.cluster.options import LocalOptions
+from tests.cluster import contract
+from tests.support import needs
+from tests.support.fake_driver import FakeCredentials
+
+STANDIN = needs.PROJECT / "tests" / "support" / "standin_sidecar.py"
+
+
+def options(runtime_dir: Path, *, isolation: bool = True) -> LocalOptions:
+    return LocalOptions(
+        runtime_dir=runtime_dir,
+        manager_address=f"unix:{runtime_dir}/manager.sock",
+        isolation=isolation,
+        sidecar_command=(sys.executable, "-S", str(STANDIN)),
+    )
+
+
+@asynccontextmanager
+async def local_world(
+    runtime_dir: Path, *, isolation: bool = True
+) -> AsyncIterator[tuple[LocalDriver, contract.World]]:
+    credentials = FakeCredentials()
+    driver = LocalDriver(options(runtime_dir, isolation=isolation), credentials)
+    await driver.start()
+    try:
+        yield driver, contract.World(driver, credentials)
+    finally:
+        await driver.aclose()
+
+
+async def run_check(runtime_dir: Path, check: str) -> None:
+    """One promise of the contract, kept by the local driver with isolation."""
+    async with local_world(runtime_dir) as (_, world):
+        await getattr(contract, check)(world)

@@ -1,0 +1,48 @@
+"""Runs an async test function in a process that has entered the manager's namespaces.
+
+Entering cannot be undone and needs a single thread, so pytest itself must not. `run_in_outer`
+starts `python -m tests.support.in_outer MODULE FUNCTION ARGUMENT…` and fails with what it printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.support import needs
+
+TIMEOUT = 60.0
+
+
+def run_in_outer(module: str, function: str, *arguments: str) -> None:
+    """`await module.function(runtime_dir, *arguments)` passes there. Fails as a test fails."""
+    needs.userns()
+    command = [sys.executable, "-W", "error", "-X", "dev", "-m", __name__, module, function]
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=needs.PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Traceback" not in done.stdout, done.stdout
+
+
+def main(module: str, function: str, *arguments: str) -> None:
+    from lapdev.cluster.namespaces import enter_outer
+
+    enter_outer()
+    test = getattr(importlib.import_module(module), function)
+    with tempfile.TemporaryDirectory(prefix="lapdev-test-") as folder:
+        asyncio.run(test(Path(folder), *arguments), debug=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
