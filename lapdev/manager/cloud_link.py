@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from lapdev import __version__
 from lapdev.errors import Forbidden, TunnelError
 from lapdev.log import get_logger
@@ -21,6 +23,15 @@ from lapdev.wire.control import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterPlace:
+    """What the manager knows about its cluster and the cloud does not."""
+
+    driver: str
+    sidecar_cloud: str
+    """Where the cloud is, as seen from a pod."""
+
+
 class CloudLink:
     """Hands the cloud's calls and streams to those who carry them out. A `tunnel.TunnelHandler`."""
 
@@ -30,13 +41,13 @@ class CloudLink:
         reports: Reports,
         streams: ServiceStreams,
         tasks: Tasks,
-        driver_name: str,
+        place: ClusterPlace,
     ) -> None:
         self._reconciler = reconciler
         self._reports = reports
         self._streams = streams
         self._tasks = tasks
-        self._driver_name = driver_name
+        self._place = place
 
     def stream_opened(self, tunnel: Tunnel, stream: Stream, target: Target) -> None:
         self._streams.open(stream, target)
@@ -46,12 +57,18 @@ class CloudLink:
             case SyncEnvironments():
                 return self._reconciler.sync(message)
             case ApplyEnvironment():
-                self._reconciler.apply(message)
+                self._reconciler.apply(self._located(message))
             case DeleteEnvironment():
                 await self._reconciler.delete(message.id)
             case _:
                 raise Forbidden(f"a manager does not take {type(message).__name__}", hop="manager")
         return Done()
+
+    def _located(self, message: ApplyEnvironment) -> ApplyEnvironment:
+        """Where sidecars reach the cloud is known here: it cannot know from where it is seen."""
+        cloud = self._place.sidecar_cloud
+        grants = tuple(replace(grant, cloud=cloud) for grant in message.intercepts)
+        return ApplyEnvironment(message.environment, grants)
 
     def tunnel_up(self, tunnel: Tunnel) -> None:
         self._tasks.spawn(self._greet(tunnel), "report-cluster")
@@ -66,6 +83,6 @@ class CloudLink:
 
     async def _greet(self, tunnel: Tunnel) -> None:
         try:
-            await tunnel.call(ReportCluster(__version__, self._driver_name))
+            await tunnel.call(ReportCluster(__version__, self._place.driver))
         except TunnelError as exc:
             get_logger().warning("report_refused", error=exc.detail)

@@ -21,19 +21,16 @@ class Reports:
 
     def __init__(
         self,
+        changes: Changes[EnvironmentId],
         report: Callable[[EnvironmentId], ReportEnvironment | None],
         environments: Callable[[], Iterable[EnvironmentId]],
     ) -> None:
-        """`report` says how an environment is, `environments` which there are."""
+        """`changes` says which changed, `report` how one is, `environments` which there are."""
         self._report = report
         self._environments = environments
-        self._changes: Changes[EnvironmentId] = Changes()
+        self._changes = changes
         self._sent: dict[EnvironmentId, ReportEnvironment] = {}
         self._tunnel: Tunnel | None = None
-
-    def mark(self, environment: EnvironmentId) -> None:
-        """The environment may have changed."""
-        self._changes.mark(environment)
 
     def connect(self, tunnel: Tunnel) -> None:
         """Reports go into `tunnel`, and everything is reported afresh."""
@@ -67,5 +64,5 @@ class Reports:
             return  # the next connect reports everything
         except TunnelError as exc:
             self._sent.pop(environment, None)
-            asyncio.get_running_loop().call_later(RETRY_INTERVAL, self.mark, environment)
+            asyncio.get_running_loop().call_later(RETRY_INTERVAL, self._changes.mark, environment)
             get_logger().warning("report_refused", environment=environment, error=exc.detail)

@@ -54,13 +54,11 @@ class Replica:
 class SidecarFeed:
     """Keeps every connected replica's routes current. A `tunnel.TunnelHandler`."""
 
-    def __init__(
-        self, tokens: PodTokens, tasks: Tasks, on_applied: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, tokens: PodTokens, tasks: Tasks) -> None:
+        self.on_applied: Callable[[str], None] = lambda _namespace: None
         """`on_applied(namespace)` runs whenever what a replica of it holds has changed."""
         self._tokens = tokens
         self._tasks = tasks
-        self._on_applied = on_applied or (lambda _namespace: None)
         self._snapshots: dict[str, Mapping[Place, RouteSnapshot]] = {}
         self._pods: dict[str, SidecarIdentity] = {}
         self._replicas: dict[Tunnel, Replica] = {}
@@ -143,7 +141,7 @@ class SidecarFeed:
     def tunnel_down(self, tunnel: Tunnel, error: Exception) -> None:
         if (replica := self._replicas.get(tunnel)) is not None:
             replica.connected = False
-            self._on_applied(replica.identity.namespace)
+            self.on_applied(replica.identity.namespace)
 
     def tunnel_closed(self, tunnel: Tunnel, error: Exception) -> None:
         self._drop(tunnel)
@@ -154,7 +152,7 @@ class SidecarFeed:
             return
         if replica.feeder is not None:
             replica.feeder.cancel()
-        self._on_applied(replica.identity.namespace)
+        self.on_applied(replica.identity.namespace)
 
     # Feeding
 
@@ -187,7 +185,7 @@ class SidecarFeed:
                 _log(replica, "routes_not_delivered", exc)
             else:
                 failures = 0
-                self._on_applied(replica.identity.namespace)
+                self.on_applied(replica.identity.namespace)
 
 
 async def _push(tunnel: Tunnel, snapshot: RouteSnapshot) -> RoutesApplied:

@@ -9,16 +9,19 @@ from lapdev.cluster.driver import Driver
 from lapdev.errors import ConnectFailed, ConnectTimeout, Forbidden, LapdevError, NotReady
 from lapdev.log import AccessLine, AccessLog
 from lapdev.net.listener import dial
-from lapdev.net.relay import Relay, Waiting, relay
+from lapdev.net.relay import Relay
 from lapdev.net.tasks import Tasks
-from lapdev.tunnel import Stream
+from lapdev.tunnel import Stream, outlet
 from lapdev.wire.control import ServiceTarget, Target
 
 CONNECT_ATTEMPTS = 3
 CONNECT_TIMEOUT = 1.0
 """Of one attempt. All of them together, with the pauses between, stay within 5 s."""
 CONNECT_PAUSE = 0.25
-"""Before an endpoint is tried again: a restarting sidecar is back within that."""
+"""Before an endpoint is tried again: a sidecar that was killed is back by then."""
+
+ProtocolFactory = Callable[[], asyncio.Protocol]
+Connection = tuple[asyncio.Transport, asyncio.Protocol]
 
 
 class ServiceStreams:
@@ -38,7 +41,7 @@ class ServiceStreams:
         self._access_log = access_log
         self._turn = 0
         self.opened = 0
-        self.refused = 0
+        self.failed = 0
         self.active = 0
 
     def open(self, stream: Stream, target: Target) -> None:
@@ -50,51 +53,45 @@ class ServiceStreams:
     async def _join(self, stream: Stream, target: Target) -> None:
         line = AccessLine(method="STREAM", route=_shown(target))
         started = asyncio.get_running_loop().time()
-        try:
-            if not isinstance(target, ServiceTarget):
-                raise Forbidden("a manager opens services, not intercepts", hop="manager")
-            self._check(target)
-            transport, back = await self._dial(target)
-        except LapdevError as exc:
-            line.error = exc.cause
-            self.refused += 1
-            stream.refuse(exc)
-            self._finished(line, started)
-            return
 
-        def on_done(joined: Relay) -> None:
+        async def connect(factory: ProtocolFactory) -> Connection:
+            try:
+                return await self._connect(target, factory)
+            except LapdevError as exc:
+                line.error = exc.cause
+                raise
+
+        def parted(joined: Relay) -> None:
             line.bytes_in, line.bytes_out = joined.bytes_from_a, joined.bytes_from_b
             self._finished(line, started)
 
-        if stream.is_closing():  # the cloud gave up meanwhile
-            transport.abort()
-            line.error = "stream_reset"
+        await outlet(stream, connect, parted)
+        if not stream.accepted:
+            line.error = line.error or "stream_reset"
+            self.failed += 1
             self._finished(line, started)
-            return
-        front = Waiting()
-        stream.accept(front)
-        joined = relay(stream, transport, on_done)
-        _hand_over(front, joined.from_a, joined.eof_from_a)
-        _hand_over(back, joined.from_b, joined.eof_from_b)
 
-    async def _dial(self, target: ServiceTarget) -> tuple[asyncio.Transport, Waiting]:
+    async def _connect(self, target: Target, factory: ProtocolFactory) -> Connection:
         """A connection to one of the service's ready pods, each tried in turn."""
+        if not isinstance(target, ServiceTarget):
+            raise Forbidden("a manager opens services, not intercepts", hop="manager")
+        self._check(target)
         error: LapdevError | None = None
         tried: set[str] = set()
         for attempt in range(CONNECT_ATTEMPTS):
             endpoints = self._driver.endpoints(target.namespace, target.service, target.port)
             if not endpoints:
                 raise error or NotReady(f"no pod behind {_shown(target)} is ready", hop="manager")
-            self._turn += 1
             untried = [endpoint for endpoint in endpoints if endpoint not in tried]
             if not untried:
                 await asyncio.sleep(CONNECT_PAUSE * attempt)
+            self._turn += 1
             choice = untried or endpoints
             endpoint = choice[self._turn % len(choice)]
             tried.add(endpoint)
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    return await dial(endpoint, Waiting)
+                    return await dial(endpoint, factory)
             except TimeoutError:
                 error = ConnectTimeout(f"{_shown(target)} does not accept in time", hop="manager")
             except ConnectFailed as exc:
@@ -107,14 +104,6 @@ class ServiceStreams:
         line.duration_ms = (asyncio.get_running_loop().time() - started) * 1000
         if self._access_log is not None:
             self._access_log.line(line)
-
-
-def _hand_over(held: Waiting, data: Callable[[bytes], None], ended: Callable[[], None]) -> None:
-    """What came before the relay began goes first."""
-    if held.received:
-        data(held.received)
-    if held.ended:
-        ended()
 
 
 def _shown(target: Target) -> str:
