@@ -39,7 +39,7 @@ async def joined_pair() -> AsyncIterator[tuple[Ends, Ends, asyncio.Queue[Relay]]
         yield client, app, done
     finally:
         for _, writer in (client, app):
-            writer.close()
+            writer.transport.abort()  # close would wait for a reader that has stopped
         far.transport.abort()
         near.transport.abort()
         await front.aclose()
