@@ -1,0 +1,140 @@
+"""Which cloud the commands talk to, with which token, and which device this machine is.
+
+The token comes from the environment or a file, never from argv. A client file is
+`{"server": …, "token_file": …}`; one in the user's configuration wins over the one that a
+`serve --role all` on this machine leaves in its data directory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lapdev.errors import ConfigError
+
+_DEVICE_ID_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A server and what proves who we are to it."""
+
+    server: str
+    """`http(s)://host[:port]` or `unix:PATH`."""
+    token: str = field(repr=False)
+
+
+def find_account(server: str | None, token_file: str | None, environ: Mapping[str, str]) -> Account:
+    """Each part from its flag, else the environment, else the client file.
+
+    Raises:
+        ConfigError: a part is nowhere; says what to set.
+    """
+    known = _client_file(environ)
+    chosen = server or environ.get("LAPDEV_SERVER") or known.get("server", "")
+    if not chosen:
+        raise ConfigError(
+            "no server is known", hint="start one (`lapdev demo`) or set LAPDEV_SERVER"
+        )
+    if not chosen.startswith(("http://", "https://", "unix:/")):
+        raise ConfigError(
+            f"server {chosen!r:.100} is not an address", hint="write http://host:port"
+        )
+    if token_file:
+        return Account(chosen, _read_token(Path(token_file)))
+    if token := environ.get("LAPDEV_TOKEN"):
+        return Account(chosen, _checked(token.strip(), "LAPDEV_TOKEN"))
+    path = environ.get("LAPDEV_TOKEN_FILE")
+    # The client file's token is for its own server; sent elsewhere, it would be given away.
+    if not path and known.get("server") == chosen:
+        path = known.get("token_file")
+    if not path:
+        raise ConfigError(
+            f"no token is known for {chosen}", hint="set LAPDEV_TOKEN_FILE or LAPDEV_TOKEN"
+        )
+    return Account(chosen, _read_token(Path(path)))
+
+
+def device_id(environ: Mapping[str, str]) -> str:
+    """This machine's id, made on first use; `devbox connect` uses the same file.
+
+    Raises:
+        ConfigError: the file cannot be read or made.
+    """
+    path = state_dir(environ) / "device"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        known = path.read_text(encoding="ascii").strip() if path.exists() else ""
+        if not known:
+            alphabet = string.ascii_lowercase + string.digits
+            known = "".join(secrets.choice(alphabet) for _ in range(_DEVICE_ID_LENGTH))
+            draft = path.with_name(f".device.{os.getpid()}")
+            draft.write_text(known + "\n", encoding="ascii")
+            draft.replace(path)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(
+            f"cannot use {path}: {exc}", hint="remove it, or set XDG_STATE_HOME"
+        ) from exc
+    return known
+
+
+def connected_environment(environ: Mapping[str, str]) -> str:
+    """The environment that `devbox connect` works in on this machine, or ""."""
+    try:
+        found = json.loads((state_dir(environ) / "devbox.json").read_text(encoding="utf-8"))
+        return str(found["environment"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # not connected, or written by another version
+
+
+def state_dir(environ: Mapping[str, str]) -> Path:
+    """Where this machine's devbox keeps what it is."""
+    if configured := environ.get("LAPDEV_STATE_DIR"):
+        return Path(configured)
+    return _xdg(environ, "XDG_STATE_HOME", ".local/state")
+
+
+def _xdg(environ: Mapping[str, str], variable: str, default: str) -> Path:
+    base = environ.get(variable, "")
+    # The XDG base directory specification: a relative path is invalid and ignored.
+    return (Path(base) if base.startswith("/") else Path.home() / default) / "lapdev"
+
+
+def _client_file(environ: Mapping[str, str]) -> dict[str, str]:
+    for path in (
+        _xdg(environ, "XDG_CONFIG_HOME", ".config") / "client.json",
+        _xdg(environ, "XDG_DATA_HOME", ".local/share") / "client.json",
+    ):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as exc:
+            raise ConfigError(f"cannot read {path}: {exc}", hint="mend or remove it") from exc
+        if not isinstance(found, dict):
+            raise ConfigError(f"{path} is not a client file", hint="remove it")
+        return {str(key): str(value) for key, value in found.items()}
+    return {}
+
+
+def _read_token(path: Path) -> str:
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "not a text file"
+        raise ConfigError(
+            f"token file {path}: {reason}", hint="name another with LAPDEV_TOKEN_FILE"
+        ) from exc
+    return _checked(token, f"token file {path}")
+
+
+def _checked(token: str, where: str) -> str:
+    """A token fit for a header. The message never quotes it."""
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(f"{where} holds no token", hint="put the API token there, alone")
+    return token

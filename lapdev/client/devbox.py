@@ -1,0 +1,111 @@
+"""`lapdev devbox intercept`: the part of the devbox commands that needs only the API."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import click
+
+from lapdev.client.account import connected_environment, device_id
+from lapdev.client.invocation import print_json, print_table, with_client
+from lapdev.client.rest import Json, RestClient
+
+
+@click.group("intercept")
+def intercept_group() -> None:
+    """Take a service's traffic to this machine."""
+
+
+@intercept_group.command()
+@click.argument("service")
+@click.option(
+    "--env",
+    "environment",
+    envvar="LAPDEV_ENVIRONMENT",
+    metavar="NAME",
+    help="Default: the one `devbox connect` works in.  [env: LAPDEV_ENVIRONMENT]",
+)
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    metavar="SERVICE[:LOCAL]",
+    help="A service port and the local port; several times for several. Default: all ports.",
+)
+@click.option(
+    "--include-branches", is_flag=True, help="On a shared environment: requests of branches, too."
+)
+@click.option("--device", metavar="ID", help="Default: this machine.")
+@with_client
+def add(client: RestClient, as_json: bool, service: str, **given: Any) -> None:
+    """Take the traffic of SERVICE while this machine is connected."""
+    environment = given["environment"] or connected_environment(os.environ)
+    if not environment:
+        raise click.UsageError("name the environment with --env, or connect first")
+    body = {
+        "service": service,
+        "device": given["device"] or device_id(os.environ),
+        "ports": [_port(text) for text in given["ports"]],
+        "include_branches": given["include_branches"],
+    }
+    made = client.call("POST", "environments", environment, "intercepts", body=body)
+    if as_json:
+        print_json(made)
+        return
+    click.echo(f"intercept {made['id']}: {service} of {environment}")
+    for port in made["ports"]:
+        click.echo(f"  port {port['service_port']} -> localhost:{port['local_port']}")
+    if not made["device_connected"]:
+        click.echo(f"this machine is not connected: `lapdev devbox connect {environment}`")
+
+
+@intercept_group.command("list")
+@click.option("--env", "environment", metavar="NAME", help="Only of this environment.")
+@click.option("--all", "everyone", is_flag=True, help="Of all devices, not only this one.")
+@with_client
+def list_(client: RestClient, as_json: bool, environment: str | None, everyone: bool) -> None:
+    """List this machine's intercepts."""
+    if environment:
+        found = client.call("GET", "environments", environment, "intercepts")
+    else:
+        query = None if everyone else {"device": device_id(os.environ)}
+        found = client.call("GET", "intercepts", query=query)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["ID", "ENVIRONMENT", "SERVICE", "PORTS", "DEVICE", "CONNECTED"],
+        [
+            [
+                item["id"],
+                item["environment"],
+                item["service"],
+                ",".join(f"{p['service_port']}:{p['local_port']}" for p in item["ports"]),
+                item["device"],
+                "yes" if item["device_connected"] else "no",
+            ]
+            for item in found["intercepts"]
+        ],
+    )
+
+
+@intercept_group.command()
+@click.argument("id")
+@with_client
+def rm(client: RestClient, as_json: bool, id: str) -> None:
+    """End an intercept."""
+    client.call("DELETE", "intercepts", id)
+    if as_json:
+        print_json({"removed": id})
+    else:
+        click.echo(f"intercept {id} is removed")
+
+
+def _port(text: str) -> Json:
+    service, _, local = text.partition(":")
+    numbers = [service, local or service]
+    if not all(re.fullmatch("[0-9]{1,5}", n) and 0 < int(n) < 65536 for n in numbers):
+        raise click.BadParameter(f"{text!r} is not SERVICE_PORT:LOCAL_PORT", param_hint="--port")
+    return {"service_port": int(numbers[0]), "local_port": int(numbers[1])}

@@ -1,0 +1,113 @@
+"""The REST client: one call in, its JSON out, every failure a `LapdevError` with a remedy."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import quote
+
+import httpx
+
+from lapdev.client.account import Account
+from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, UpstreamError
+
+CALL_TIMEOUT = 30.0
+DELETE_TIMEOUT = 120.0
+"""Deleting answers when nothing runs any more."""
+
+Json = dict[str, Any]
+
+
+class ApiError(LapdevError):
+    """The server refused."""
+
+    cause = "api_error"
+
+    def __init__(self, status: int, cause: str, detail: str, hint: str) -> None:
+        super().__init__(detail, hint=hint)
+        self.answer_status = status
+        self.cause = cause
+
+
+class RestClient:
+    """Calls of `/api/v1` on one server. Use as a context manager."""
+
+    def __init__(self, account: Account) -> None:
+        server = account.server.rstrip("/")
+        socket_path = server.removeprefix("unix:") if server.startswith("unix:") else None
+        self._server = server
+        base = "http://localhost" if socket_path else server
+        loopback = socket_path is not None or is_loopback(httpx.URL(base).host)
+        transport = _LocalNames(uds=socket_path) if loopback else None
+        self._client = httpx.Client(
+            base_url=f"{base}/api/v1",
+            headers={"authorization": f"Bearer {account.token}"},
+            timeout=CALL_TIMEOUT,
+            transport=transport,
+            trust_env=not loopback,  # no proxy of the environment leads back to this machine
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def call(self, method: str, *path: str, body: object = None, query: Json | None = None) -> Json:
+        """The answer's JSON; empty when it has none. `path` is given in segments, unescaped.
+
+        Raises:
+            ApiError: the server's own reason.
+            LoginRequired: the token is not valid there.
+            ConnectFailed: nothing answers at the server's address.
+        """
+        target = "/" + "/".join(quote(segment, safe="") for segment in path)
+        timeout = DELETE_TIMEOUT if method == "DELETE" else CALL_TIMEOUT
+        try:
+            answer = self._client.request(method, target, json=body, params=query, timeout=timeout)
+        except httpx.TimeoutException as exc:
+            raise UpstreamError(
+                f"{self._server} did not answer within {timeout:g} s", hint="try again"
+            ) from exc
+        except httpx.HTTPError as exc:
+            raise ConnectFailed(
+                f"cannot reach {self._server}: {exc}",
+                hint="check that the server runs and that LAPDEV_SERVER names it",
+            ) from exc
+        if not answer.is_success:
+            raise _error_of(answer)
+        return cast("Json", answer.json()) if answer.content else {}
+
+
+def is_loopback(host: str) -> bool:
+    """The name or address is this machine's own."""
+    return host in ("127.0.0.1", "::1", "localhost") or host.endswith(".localhost")
+
+
+class _LocalNames(httpx.HTTPTransport):
+    """Takes every `*.localhost` to 127.0.0.1 (RFC 6761 §6.3): not every resolver does."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host.endswith(".localhost"):
+            # The Host header was made from the original URL and stays.
+            request.url = request.url.copy_with(host="127.0.0.1")
+        return super().handle_request(request)
+
+
+def _error_of(answer: httpx.Response) -> LapdevError:
+    try:
+        fields = answer.json()["error"]
+        cause, detail, hint = (str(fields[name]) for name in ("cause", "detail", "hint"))
+    except (ValueError, KeyError, TypeError):
+        return UpstreamError(
+            f"the server answered {answer.status_code} without an error of ours",
+            hint="check that LAPDEV_SERVER names a lapdev server",
+        )
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        return LoginRequired(detail, hint="set LAPDEV_TOKEN_FILE to a file with a valid token")
+    return ApiError(answer.status_code, cause, detail, hint)
