@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 import uvloop
 
+ENDING_TIMEOUT = 0.2
+"""Seconds in which tasks that the end of a test has ended may be over."""
+
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Tests run on the loop that serves: its transports differ from asyncio's in small ways."""
