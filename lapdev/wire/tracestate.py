@@ -16,13 +16,10 @@ from lapdev.wire.http1.events import Headers
 
 TRACESTATE_KEY = b"lapdev-env-id"
 
-# TC §3.3.1.1: "There can be a maximum of 32 list-members in a list."
+# TC §3.3.1.1: "There can be a maximum of 32 list-members in a list." Members of the longest legal
+# key and value make 16,447 bytes then: more than the 512 that §3.3.1.5 wants propagated, and less
+# than a field may have on an inner hop. So the size needs no limit of its own.
 MAX_MEMBERS = 32
-# TC §3.3.1.5: "Vendors SHOULD propagate at least 512 characters of a combined header". We keep what
-# a peer may send as one field.
-MAX_LINE_BYTES = 16_384
-# Ibid.: "Entries larger than 128 characters long SHOULD be removed first."
-_LONG_MEMBER_BYTES = 128
 
 # TC §3.3.1
 #   list        = list-member 0*31( OWS "," OWS list-member )
@@ -94,7 +91,7 @@ def strip_baggage(headers: Headers, key: bytes = TRACESTATE_KEY) -> Headers:
 def stamp_member(headers: Headers, key: bytes, value: bytes) -> Headers:
     """The headers with `key=value` as the left-most member of a single tracestate line.
 
-    Every other copy of `key` is gone. Other members follow in order, as many as the limits allow. A
+    Every other copy of `key` is gone. The first 31 other members follow in order. A
     list that a reader would discard takes our member with it, so one that is malformed is dropped.
 
     Raises:
@@ -107,7 +104,8 @@ def stamp_member(headers: Headers, key: bytes, value: bytes) -> Headers:
     others = _split(_lines(headers))
     if not all(_MEMBER.fullmatch(other) for other in others):
         others = []
-    line = b",".join([ours, *_fit(others, MAX_LINE_BYTES - len(ours))])
+    # §3.3.1.5 removes members "from the end": the right-most are the oldest.
+    line = b",".join([ours, *others[: MAX_MEMBERS - 1]])
     return [*_without(headers, b"tracestate"), (b"tracestate", line)]
 
 
@@ -154,18 +152,6 @@ def _split(lines: Sequence[bytes]) -> list[bytes]:
     """The members without outer OWS, empty ones left out. There is no quoting to respect."""
     members = [item.strip(b" \t") for line in lines for item in line.split(b",")]
     return [item for item in members if item]
-
-
-def _fit(members: list[bytes], room: int) -> list[bytes]:
-    """As many members as the limits leave beside ours; each costs its comma, too."""
-    size = sum(map(len, members)) + len(members)
-    if size > room:
-        members = [item for item in members if len(item) <= _LONG_MEMBER_BYTES]
-        size = sum(map(len, members)) + len(members)
-    while len(members) > MAX_MEMBERS - 1 or size > room:
-        size -= len(members[-1]) + 1
-        members = members[:-1]
-    return members
 
 
 def _strip(headers: Headers, field: bytes, key: bytes) -> Headers:

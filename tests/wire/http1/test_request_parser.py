@@ -188,8 +188,8 @@ def test_a_line_that_can_no_longer_become_right_is_refused_at_once(data: bytes) 
         *(
             (b"Content-Length: " + value + b"\r\n", {400})  # row 4
             for value in (
-                b"+5 -0 0x10 1_0 5,5 010 5e0 5.0 -1 00".split()
-                + [b"5 5", b"", b"1" * 19, b"1" * 21, "\uff15".encode(), b"5\x0b", b"5 \xa0"]
+                *b"+5 -0 0x10 1_0 5,5 010 5e0 5.0 -1 00".split(),
+                *(b"5 5", b"", b"1" * 19, b"1" * 21, "\uff15".encode(), b"5\x0b", b"5 \xa0"),
             )
         ),
         *(
@@ -303,9 +303,10 @@ def test_row_22_any_other_expectation_is_a_417(fields: bytes) -> None:
 
 
 def upgrade(value: bytes, connection: bytes = b"Upgrade", version: bytes = b"1.1") -> bytes:
-    return (
-        b"GET /ws HTTP/%b\r\nHost: a\r\nConnection: %b\r\nUpgrade: %b\r\n\r\n"
-        % (version, connection, value)
+    return b"GET /ws HTTP/%b\r\nHost: a\r\nConnection: %b\r\nUpgrade: %b\r\n\r\n" % (
+        version,
+        connection,
+        value,
     )
 
 
