@@ -17,6 +17,7 @@ from lapdev.cluster.spawner import Spawner
 from lapdev.cluster.subnets import ISOLATED_RANGE, LOOPBACK_RANGE, AddressPlan
 from lapdev.cluster.wanted import service_port, wanted_namespace
 from lapdev.errors import ClusterError, NoRoute
+from lapdev.log import get_logger
 from lapdev.model import WorkloadStatus
 
 
@@ -126,4 +127,8 @@ class LocalDriver:
 
     def _notify(self, namespace: str) -> None:
         for callback in self._callbacks:
-            callback(namespace)
+            try:
+                callback(namespace)
+            except Exception:
+                # A listener's mistake must not stop pods from being looked after.
+                get_logger().exception("change_callback_failed", target=namespace)

@@ -160,8 +160,8 @@ class LocalNamespace:
             self._report()
 
     def _report(self) -> None:
-        """Whoever listens hears of it when the status, or where it is served, has changed."""
-        facts = (self.status(), [pod.place.ip for pod in self.pods() if pod.ready])
+        """Whoever listens hears of it when the status, or which pods there are, has changed."""
+        facts = (self.status(), [(pod.name, pod.ready) for pod in self.pods()])
         if facts != self._reported:
             self._reported = facts
             self.machine.changed(self.name)
