@@ -61,7 +61,9 @@ class RemoteProtocolError(ProtocolError):
     source = "downstream"
     cause = "bad_request"
 
-    def __init__(self, detail: str = "", *, status: int = 400, hint: str = "", hop: str = "") -> None:
+    def __init__(
+        self, detail: str = "", *, status: int = 400, hint: str = "", hop: str = ""
+    ) -> None:
         super().__init__(detail, hint=hint, hop=hop)
         self.answer_status = status
 

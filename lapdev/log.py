@@ -10,22 +10,28 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-# structlog.dev imports rich when it is installed (the CLI's extras bring it along): 4 MB in every
-# process for prettier tracebacks. A name bound to None makes that one import fail; it is taken
-# away again so that whoever wants rich can still have it.
-_absent = object()
-_rich = sys.modules.get("rich", _absent)
-if _rich is _absent:
-    sys.modules["rich"] = None  # type: ignore[assignment]
-try:
+
+@contextmanager
+def _absent(*names: str) -> Iterator[None]:
+    """Imports of `names` fail inside the block, unless they were imported before it."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+# structlog imports both where they are installed, and works without: rich (4 MB, for prettier
+# tracebacks) and greenlet (1 MB, for loggers per green thread). A sidecar has better uses for it.
+with _absent("rich", "greenlet"):
     import structlog
-finally:
-    if _rich is _absent:
-        del sys.modules["rich"]
 
 from json.encoder import encode_basestring_ascii as _quote  # noqa: E402
 from time import gmtime, strftime, time  # noqa: E402
