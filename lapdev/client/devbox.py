@@ -21,8 +21,8 @@ def intercept_group() -> None:
 @intercept_group.command()
 @click.argument("service")
 @click.option(
-    "--env",
-    "environment",
+    "-e",
+    "--environment",
     envvar="LAPDEV_ENVIRONMENT",
     metavar="NAME",
     help="Default: the one `devbox connect` works in.  [env: LAPDEV_ENVIRONMENT]",
@@ -43,7 +43,7 @@ def add(client: RestClient, as_json: bool, service: str, **given: Any) -> None:
     """Take the traffic of SERVICE while this machine is connected."""
     environment = given["environment"] or connected_environment(os.environ)
     if not environment:
-        raise click.UsageError("name the environment with --env, or connect first")
+        raise click.UsageError("name the environment with --environment, or connect first")
     body = {
         "service": service,
         "device": given["device"] or device_id(os.environ),
@@ -58,11 +58,11 @@ def add(client: RestClient, as_json: bool, service: str, **given: Any) -> None:
     for port in made["ports"]:
         click.echo(f"  port {port['service_port']} -> localhost:{port['local_port']}")
     if not made["device_connected"]:
-        click.echo(f"this machine is not connected: `lapdev devbox connect {environment}`")
+        click.echo(f"this machine is not connected: `lapdev devbox connect -e {environment}`")
 
 
 @intercept_group.command("list")
-@click.option("--env", "environment", metavar="NAME", help="Only of this environment.")
+@click.option("-e", "--environment", metavar="NAME", help="Only of this environment.")
 @click.option("--all", "everyone", is_flag=True, help="Of all devices, not only this one.")
 @with_client
 def list_(client: RestClient, as_json: bool, environment: str | None, everyone: bool) -> None:

@@ -13,6 +13,7 @@ from lapdev.errors import ConfigError
 Manifest = dict[str, Any]
 
 FILE_LIMIT_BYTES = 1_048_576
+VALUES_LIMIT = 20_000
 
 
 def read_manifests(path: str) -> list[Manifest]:
@@ -70,20 +71,30 @@ def _checked(document: object, where: str) -> Manifest:
     return document
 
 
-def _refuse_what_json_lacks(value: object, where: str) -> None:
-    """YAML knows keys and values that JSON, and so Kubernetes, does not."""
-    match value:
-        case dict():
-            for key, item in value.items():
-                if not isinstance(key, str):
-                    raise ConfigError(f"{where}: key {key!r} is not text", hint="put it in quotes")
-                _refuse_what_json_lacks(item, f"{where}.{key}")
-        case list():
-            for index, item in enumerate(value):
-                _refuse_what_json_lacks(item, f"{where}[{index}]")
-        case date() | bytes() | set() | tuple():
-            raise ConfigError(
-                f"{where}: a {type(value).__name__} is not JSON", hint="put it in quotes"
-            )
-        case _:
-            pass
+def _refuse_what_json_lacks(document: Manifest, where: str) -> None:
+    """YAML knows keys and values that JSON, and so Kubernetes, does not.
+
+    Aliases make a small file an endless object; a budget of values ends the walk.
+    """
+    waiting: list[tuple[object, str]] = [(document, where)]
+    for _ in range(VALUES_LIMIT):
+        if not waiting:
+            return
+        value, place = waiting.pop()
+        match value:
+            case dict():
+                for key, item in value.items():
+                    if not isinstance(key, str):
+                        raise ConfigError(
+                            f"{place}: key {key!r} is not text", hint="put it in quotes"
+                        )
+                    waiting.append((item, f"{place}.{key}"))
+            case list():
+                waiting.extend((item, f"{place}[{index}]") for index, item in enumerate(value))
+            case date() | bytes() | set() | tuple():
+                raise ConfigError(
+                    f"{place}: a {type(value).__name__} is not JSON", hint="put it in quotes"
+                )
+            case _:
+                pass
+    raise ConfigError(f"{where}: holds more than {VALUES_LIMIT} values", hint="use fewer aliases")

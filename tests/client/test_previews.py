@@ -1,0 +1,34 @@
+"""`lapdev preview` against the real API."""
+
+from __future__ import annotations
+
+from lapdev.client.previews import group
+from lapdev.errors import LapdevError
+from tests.support.served_api import ServedApi
+
+
+async def test_a_preview_is_made_and_listed(api: ServedApi) -> None:
+    await api.rig.make_shop()
+    made = await api.json(group, "create", "shop", "api", "8080")
+    listed = await api.json(group, "list", "shop")
+    assert made in listed["previews"]
+    assert [p["service"] for p in listed["previews"]] == ["api", "web"]
+    assert made["url"] in (await api.run(group, "list", "shop")).stdout
+
+
+async def test_creating_prints_the_url_and_nothing_else(api: ServedApi) -> None:
+    await api.rig.make_shop()
+    url = (await api.run(group, "create", "shop", "api", "8080")).stdout.strip()
+    (preview,) = [p for p in await api.rig.store.previews("shop") if p.service == "api"]
+    assert url == f"http://{preview.label}.lapdev.localhost:8080"
+
+
+async def test_a_service_that_is_not_there_is_answered_with_those_that_are(api: ServedApi) -> None:
+    await api.rig.make_shop()
+    result = await api.run(group, "create", "shop", "cart", "8080")
+    assert isinstance(result.exception, LapdevError)
+    assert result.exception.hint == "the services are: api, web"
+
+
+async def test_a_port_that_is_none_is_wrong_usage(api: ServedApi) -> None:
+    assert (await api.run(group, "create", "shop", "api", "70000")).exit_code == 2
