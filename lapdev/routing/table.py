@@ -14,7 +14,7 @@ from typing import Final
 from lapdev.model import BranchRoute, EnvironmentId, InterceptId, InterceptRoute, RouteSnapshot
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class LaptopCandidate:
     """A developer's machine, reached through the intercept's own tunnel."""
 
@@ -27,7 +27,7 @@ class LaptopCandidate:
     """The branch it is on; None: the environment the sidecar runs in."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class BranchCandidate:
     """A branch's own version of the workload."""
 
@@ -37,7 +37,7 @@ class BranchCandidate:
     """`host:port` to dial."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class AppCandidate:
     """The app beside this sidecar."""
 
@@ -45,7 +45,7 @@ class AppCandidate:
 Candidate = LaptopCandidate | BranchCandidate | AppCandidate
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Who may answer, in the order to try; the app is always the last."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import secrets
 import signal
 from contextlib import AsyncExitStack
 
 from lapdev.cluster.driver import SidecarLaunch
 from lapdev.log import AccessLog, get_logger, stderr_write
+from lapdev.model import RoleName
 from lapdev.net.admin import AdminServer, Metric
 from lapdev.net.tasks import Tasks
 from lapdev.serve import announce_ready
@@ -45,7 +47,7 @@ class Sidecar:
 
     def __init__(self, launch: SidecarLaunch, admin: str) -> None:
         self.launch = launch
-        self.instance = secrets.token_hex(8)
+        self.instance = secrets.token_hex(16)
         self.routes = Routes()
         self.feed = RouteFeed(self.routes)
         self.counters = Counters()
@@ -73,7 +75,7 @@ class Sidecar:
                 self.addresses.append(await port.start(self.launch.bind_host))
             stack.push_async_callback(self.admin.aclose)
             await self.admin.start()
-            # Last, and only now imported: the app is reachable before the manager is looked for.
+            # Last: the app is reachable before the manager is looked for.
             self.tasks.spawn(self._follow_manager(), "route feed")
             self._stack = stack.pop_all()
         self._serving = True
@@ -100,14 +102,20 @@ class Sidecar:
                 group.create_task(port.aclose(), name="port drains")
 
     async def _follow_manager(self) -> None:
+        # In a thread: importing takes longer than answering the first request may.
+        await asyncio.to_thread(importlib.import_module, "lapdev.tunnel")
         from lapdev.tunnel import Uplink, UplinkOptions
 
+        manager = self.launch.manager
+        if "://" not in manager and not manager.startswith("unix:"):
+            manager = f"http://{manager}"
         options = UplinkOptions(
-            address=self.launch.manager,
+            address=manager,
             path=FEED_PATH,
             token=self.launch.token,
             role="sidecar",
             instance=self.instance,
+            peer_role=RoleName.MANAGER,
         )
         await Uplink(options, self.feed).run()
 

@@ -9,7 +9,7 @@ and dialled so far is handed on.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Protocol, cast
 
 from lapdev.errors import LapdevError
 from lapdev.net.http_client import UpstreamConnection
@@ -63,7 +63,7 @@ class FirstBytes(asyncio.Protocol):
     # asyncio.Protocol, client side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's own class
         self.transport = transport
         self._dial()
 
