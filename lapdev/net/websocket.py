@@ -13,13 +13,14 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import State
+from websockets.protocol import Protocol as Core
+from websockets.protocol import Side, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
@@ -89,7 +90,7 @@ class WebsocketConnection(asyncio.Protocol):
 
     def __init__(
         self,
-        core: ClientProtocol | ServerProtocol,
+        core: Core,
         listener: WebsocketListener,
         options: WebsocketOptions,
     ) -> None:
@@ -100,7 +101,7 @@ class WebsocketConnection(asyncio.Protocol):
         self._options = options
         self._transport: asyncio.Transport | None = None
         self._request: Request | None = None
-        self._wrong_method = False
+        self._answer: Response | None = None
         self._fragments: list[bytes] = []
         self._close_timer: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -130,17 +131,11 @@ class WebsocketConnection(asyncio.Protocol):
         cls, head: RequestHead, listener: WebsocketListener, options: WebsocketOptions
     ) -> Self:
         """A protocol for the transport that `head` came on, to be set by `take_over`."""
-        core = ServerProtocol(
-            subprotocols=[Subprotocol(options.subprotocol)],
-            max_size=options.max_message_bytes,
-            logger=_logger,
-        )
+        # The request has been parsed already: the library's server answers it, and what follows
+        # is framing only, the same for both ends.
+        core = Core(Side.SERVER, max_size=options.max_message_bytes, logger=_logger)
         connection = cls(core, listener, options)
-        headers = Headers()
-        for name, value in head.headers:
-            headers[name.decode("latin-1")] = value.decode("latin-1")
-        connection._request = Request(head.target.decode("latin-1"), headers)
-        connection._wrong_method = head.method != b"GET" or head.minor == 0
+        connection._answer = _answer(head, options)
         return connection
 
     def take_over(self, transport: asyncio.Transport, leftover: bytes) -> None:
@@ -155,28 +150,18 @@ class WebsocketConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        assert self._request is not None
+        transport = cast("asyncio.Transport", transport)  # uvloop's own class
         self._transport = transport
         transport.set_write_buffer_limits(high=self._options.high_water_bytes)
         _keep_little_unsent(transport, self._options.high_water_bytes // 2)
-        request, self._request = self._request, None
         if isinstance(self._core, ClientProtocol):
-            self._core.send_request(request)
+            assert self._request is not None
+            self._core.send_request(self._request)
+            self._request = None
             self._flush()
-            return
-        if self._wrong_method:
-            self._core.send_response(
-                self._core.reject(400, "a websocket begins with an HTTP/1.1 GET")
-            )
-        else:
-            self._core.send_response(self._core.accept(request))
-        self._flush()
-        if self._core.state is State.OPEN:
-            self.listener.websocket_opened(self)
-        else:
-            self._refused = TunnelRefused(str(self._core.handshake_exc), answer_status=400)
-            self._expect_close()
+        elif self._answer is not None and not transport.is_closing():
+            self._send_answer(transport, self._answer)
+            self._answer = None
 
     def data_received(self, data: bytes) -> None:
         if self._lost:
@@ -251,6 +236,14 @@ class WebsocketConnection(asyncio.Protocol):
 
     # Inside
 
+    def _send_answer(self, transport: asyncio.Transport, answer: Response) -> None:
+        transport.write(answer.serialize())
+        if answer.status_code == 101:
+            self.listener.websocket_opened(self)
+            return
+        self._refused = TunnelRefused("no websocket request", answer_status=answer.status_code)
+        transport.close()
+
     def _handle(self, event: object) -> None:
         if isinstance(event, Frame):
             if event.opcode in (Opcode.BINARY, Opcode.CONT):
@@ -302,6 +295,17 @@ class WebsocketConnection(asyncio.Protocol):
         if close is None:
             return Lost(ABNORMAL, "", exc)
         return Lost(close.code, close.reason, exc)
+
+
+def _answer(head: RequestHead, options: WebsocketOptions) -> Response:
+    """101 and what belongs to it, or the error that the request deserves (RFC 6455 §4.2)."""
+    handshake = ServerProtocol(subprotocols=[Subprotocol(options.subprotocol)], logger=_logger)
+    if head.method != b"GET" or head.minor == 0:
+        return handshake.reject(400, "A websocket begins with an HTTP/1.1 GET.\n")
+    headers = Headers()
+    for name, value in head.headers:
+        headers[name.decode("latin-1")] = value.decode("latin-1")
+    return handshake.accept(Request(head.target.decode("latin-1"), headers))
 
 
 def _refusal(response: Response) -> TunnelRefused:
