@@ -8,6 +8,7 @@ take their default, so that two versions understand each other; a wrong type is 
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from dataclasses import dataclass
@@ -276,7 +277,8 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_to_plain(item) for item in value]
     if isinstance(value, dict):
-        return {key: _to_plain(item) for key, item in value.items()}
+        # A map's keys are text on the wire, as in JSON: other keys are what decoders refuse.
+        return {str(key): _to_plain(item) for key, item in value.items()}
     return value
 
 
@@ -295,7 +297,7 @@ def _from_plain(wanted: Any, value: object, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         key_type, item_type = arguments
         return {
-            _from_plain(key_type, key, where): _from_plain(item_type, item, where)
+            _key_from_plain(key_type, key, where): _from_plain(item_type, item, where)
             for key, item in value.items()
         }
     if isinstance(wanted, type) and issubclass(wanted, StrEnum) and isinstance(value, str):
@@ -306,6 +308,12 @@ def _from_plain(wanted: Any, value: object, where: str) -> Any:
     if isinstance(wanted, type) and type(value) is wanted:  # bool is not an int here
         return value
     raise RemoteProtocolError(f"{where}: a {type(value).__name__} where {wanted} belongs")
+
+
+def _key_from_plain(wanted: Any, key: object, where: str) -> Any:
+    if wanted is int and isinstance(key, str) and re.fullmatch("0|[1-9][0-9]{0,17}", key):
+        return int(key)
+    return _from_plain(wanted, key, where)
 
 
 def _object_from_plain(cls: type[Any], value: object, where: str) -> Any:
