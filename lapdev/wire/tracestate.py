@@ -37,14 +37,14 @@ _MEMBER = re.compile(
 #   value          = version "-" version-format
 #   version-format = trace-id "-" parent-id "-" trace-flags
 # Version ff is forbidden; "if a higher version is detected", the parts we know are read, and more
-# may follow behind a "-" (§4.3).
+# may follow behind a "-" (§3.2.4).
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 
 
 def parse(lines: Sequence[bytes]) -> list[tuple[bytes, bytes]] | None:
     """The members a conforming reader sees in these field lines, in order; None if it sees none.
 
-    Empty members do not count (§3.3.1.1), of two equal keys the first stands, and one malformed
+    Empty members do not count (TC §3.3.1.1), of two equal keys the first stands, and one malformed
     member or a 33rd discards the whole list.
     """
     raw = _split(lines)
@@ -122,7 +122,7 @@ def ensure_traceparent(headers: Headers, trace_id: bytes, parent_id: bytes) -> H
     lines = [value for name, value in headers if name.lower() == b"traceparent"]
     if len(lines) == 1 and is_traceparent(lines[0]):
         return headers
-    # TC §3.2.2.3: the sampled flag (01) lets tracers record the request, and so propagate it.
+    # TC §3.2.2.5: the sampled flag (01) lets tracers record the request, and so propagate it.
     made = b"00-" + trace_id + b"-" + parent_id + b"-01"
     if not is_traceparent(made):
         raise LocalProtocolError("not a legal trace id and parent id")
@@ -130,7 +130,7 @@ def ensure_traceparent(headers: Headers, trace_id: bytes, parent_id: bytes) -> H
 
 
 def is_traceparent(value: bytes) -> bool:
-    """Whether a reader accepts the value (TC §3.2.2, §4.3)."""
+    """Whether a reader accepts the value (TC §3.2.2, §3.2.4)."""
     match = _TRACEPARENT.fullmatch(value.strip(b" \t"))
     if match is None:
         return False
