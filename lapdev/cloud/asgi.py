@@ -1,7 +1,8 @@
 """The bridge: serves an ASGI 3.0 app (http scope) on our own listener.
 
 Bodies stream both ways and are slowed by whoever is slower. No lifespan: what an app needs is
-opened and closed by whoever makes it. A client that leaves cancels its call.
+opened and closed by whoever makes it. A client that leaves cancels its call; one that only closes
+its sending side after the request still gets its answer.
 """
 
 from __future__ import annotations
