@@ -64,7 +64,7 @@ class FirstBytes(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's own class
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop has its own classes
         self._dial()
 
     def data_received(self, data: bytes) -> None:
@@ -200,7 +200,7 @@ class _Far(asyncio.Protocol):
         self._near = near
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self.received += data

@@ -23,7 +23,7 @@ def report():
     found = {}
     for name, module in list(sys.modules.items()):
         path = getattr(module, "__file__", None) or ""
-        if "site-packages" in path:
+        if "site-packages" in path and not name.startswith("_"):  # what a venv itself brings
             found.setdefault(name.partition(".")[0], path)
     rooms = sorted({name.split(".")[1] for name in sys.modules if name.startswith("lapdev.")})
     with open(OUT, "w") as sink:
