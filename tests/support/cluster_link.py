@@ -27,12 +27,14 @@ class RecordingLink:
     delete_error: LapdevError | None = None
     delete_gate: asyncio.Event | None = None
     """When set, `delete` waits for it."""
+    delete_began: asyncio.Event = field(default_factory=asyncio.Event)
 
     def changed(self, environment: EnvironmentId) -> None:
         self.calls.append(("changed", environment))
 
     async def delete(self, environment: Environment) -> None:
         self.calls.append(("delete", environment.id))
+        self.delete_began.set()
         if self.delete_gate is not None:
             await self.delete_gate.wait()
         if self.delete_error is not None:

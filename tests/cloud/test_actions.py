@@ -1,0 +1,102 @@
+"""Actions: what a deletion does when somebody leaves, fails or restarts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lapdev.errors import NotFound, TunnelClosed
+from lapdev.model import EnvironmentStatus
+from tests.support.api import ApiRig
+
+
+async def status(rig: ApiRig, name: str = "shop") -> EnvironmentStatus:
+    return (await rig.store.environment(name)).status
+
+
+async def test_a_deleted_environment_is_gone_after_nothing_of_it_runs(rig: ApiRig) -> None:
+    made = await rig.make_shop()
+    gate = rig.link.delete_gate = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        deletion = group.create_task(rig.service.delete_environment("shop"))
+        await rig.link.delete_began.wait()
+        assert await status(rig) is EnvironmentStatus.DELETING
+        assert not deletion.done()
+        gate.set()
+    assert await rig.store.environments() == []
+    # Whoever keeps an index of previews looks again once it is gone.
+    assert rig.link.taken()[-1] == ("changed", made["id"])
+
+
+async def test_a_caller_who_leaves_does_not_stop_a_deletion(rig: ApiRig) -> None:
+    await rig.make_shop()
+    gate = rig.link.delete_gate = asyncio.Event()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await rig.service.delete_environment("shop")
+    async with asyncio.TaskGroup() as group:
+        again = group.create_task(rig.service.delete_environment("shop"))
+        await asyncio.sleep(0)
+        gate.set()
+        await again
+    assert await rig.store.environments() == []
+    assert [name for name, _ in rig.link.calls].count("delete") == 1
+
+
+async def test_a_failed_deletion_stays_marked_and_can_be_asked_again(
+    rig: ApiRig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await rig.make_shop()
+    rig.link.delete_error = TunnelClosed()
+    with pytest.raises(TunnelClosed):
+        await rig.service.delete_environment("shop")
+    assert await status(rig) is EnvironmentStatus.DELETING
+    rig.link.delete_error = None
+    await rig.service.delete_environment("shop")
+    assert await rig.store.environments() == []
+
+
+async def test_a_restart_goes_on_with_what_was_being_deleted(rig: ApiRig) -> None:
+    await rig.make_shop()
+    await rig.make_shop(name="kept")
+    await rig.store.mark_deleting("shop")
+    await rig.service.finish_deletions()
+    await rig.service.delete_environment("shop")  # joins the one that runs
+    assert [e.name for e in await rig.store.environments()] == ["kept"]
+
+
+async def test_closing_leaves_a_deletion_for_the_next_start(rig: ApiRig) -> None:
+    await rig.make_shop()
+    rig.link.delete_gate = asyncio.Event()
+    await rig.store.mark_deleting("shop")
+    await rig.service.finish_deletions()
+    await rig.link.delete_began.wait()
+    await rig.service.aclose()
+    assert await status(rig) is EnvironmentStatus.DELETING
+
+
+async def test_deleting_ends_the_environments_intercepts(rig: ApiRig) -> None:
+    await rig.make_shop()
+    body = {"service": "web", "device": "mine"}
+    path = "/api/v1/environments/shop/intercepts"
+    made = (await rig.client.post(path, json=body)).json()
+    rig.link.taken()
+    await rig.service.delete_environment("shop")
+    calls = rig.link.taken()
+    assert ("intercept_removed", made["id"]) in calls
+    assert ("intercepts_changed", "mine") in calls
+
+
+async def test_a_branch_that_goes_is_told_to_its_base_first(rig: ApiRig) -> None:
+    base = await rig.make_shop()
+    branch = await rig.service.create_branch("shop", "fix")
+    rig.link.taken()
+    await rig.service.delete_environment("fix")
+    id = branch.summary.environment.id
+    assert rig.link.taken() == [("changed", base["id"]), ("delete", id), ("changed", id)]
+
+
+async def test_deleting_what_is_not_there_is_not_found(rig: ApiRig) -> None:
+    with pytest.raises(NotFound):
+        await rig.service.delete_environment("gone")
