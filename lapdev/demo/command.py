@@ -81,7 +81,8 @@ async def _play(wish: _Wish) -> int | LapdevError:
 
                 return await run_checks(stage, click.echo)
             _announce(stage, wish)
-            return await asyncio.get_running_loop().create_future()
+            forever: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            return await forever
     except LapdevError as exc:
         return exc
 

@@ -1,7 +1,7 @@
 """Which cloud, and with which token: settings first, then the client file of this user.
 
-The client file is `client.json` below the data directory: `{"server": …, "token_file": …}`. A
-`serve --role all` on this machine writes it, so that nothing has to be configured there.
+A client file is `{"server": …, "token_file": …}`; one in the user's configuration wins over the one
+that a `serve --role all` on this machine leaves in its data directory.
 """
 
 from __future__ import annotations
@@ -28,34 +28,43 @@ def find_account(settings: DevboxSettings, environ: Mapping[str, str] = os.envir
     Raises:
         ConfigError: no server is known, or no token; says what to set.
     """
-    has_token = settings.token or settings.token_file
-    known = {} if settings.server and has_token else _client_file(client_file_path(environ))
+    known = _client_file(environ)
     server = settings.server or known.get("server", "")
     if not server:
         raise ConfigError(
             "no server is known on this machine",
-            hint="start one (`lapdev demo`, `lapdev serve`), or set LAPDEV_SERVER and "
-            "LAPDEV_TOKEN_FILE",
+            hint="start one (`lapdev demo`), or set LAPDEV_SERVER and LAPDEV_TOKEN_FILE",
         )
-    if not has_token:
+    # The client file's token is for its own server; sent elsewhere, it would be given away.
+    if not (settings.token or settings.token_file) and known.get("server") == server:
         settings = DevboxSettings(token_file=known.get("token_file", ""))
     return Account(server, read_secret(settings, "token"))
 
 
-def client_file_path(environ: Mapping[str, str]) -> Path:
-    """`client.json` below $XDG_DATA_HOME/lapdev, or below ~/.local/share/lapdev."""
-    home = environ.get("XDG_DATA_HOME", "")
-    base = Path(home) if home.startswith("/") else Path.home() / ".local" / "share"
-    return base / "lapdev" / "client.json"
+def client_file_paths(environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """Where a client file may be, the first one first."""
+    return (
+        xdg_dir(environ, "XDG_CONFIG_HOME", ".config") / "client.json",
+        xdg_dir(environ, "XDG_DATA_HOME", ".local/share") / "client.json",
+    )
 
 
-def _client_file(path: Path) -> dict[str, str]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as exc:
-        raise ConfigError(f"cannot read {path}: {exc}", hint="remove it, or mend it") from exc
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path} is not a client file", hint="remove it")
-    return {str(key): str(value) for key, value in found.items()}
+def xdg_dir(environ: Mapping[str, str], variable: str, default: str) -> Path:
+    """Our directory below the one the variable names, or below the home directory's default."""
+    base = environ.get(variable, "")
+    # The XDG base directory specification: a relative path is invalid and ignored.
+    return (Path(base) if base.startswith("/") else Path.home() / default) / "lapdev"
+
+
+def _client_file(environ: Mapping[str, str]) -> dict[str, str]:
+    for path in client_file_paths(environ):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as exc:
+            raise ConfigError(f"cannot read {path}: {exc}", hint="mend or remove it") from exc
+        if not isinstance(found, dict):
+            raise ConfigError(f"{path} is not a client file", hint="remove it")
+        return {str(key): str(value) for key, value in found.items()}
+    return {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from lapdev.model import RoleName
 from lapdev.net.tasks import Tasks
 from lapdev.serve import announce_ready
 from lapdev.settings import DevboxSettings
-from lapdev.tunnel import Uplink, UplinkOptions
+from lapdev.tunnel import Uplink, UplinkOptions, new_id
 
 TUNNEL_PATH = "/_lapdev/tunnel/devbox"
 
@@ -44,7 +43,7 @@ class Devbox:
             path=TUNNEL_PATH,
             token=self._account.token,
             role=RoleName.DEVBOX,
-            instance=secrets.token_hex(8),
+            instance=new_id(),
         )
         self._uplink = Uplink(options, self.session)
 
@@ -60,8 +59,6 @@ class Devbox:
         traceback: TracebackType | None,
     ) -> None:
         await self._proxy.aclose()
-        if self.session.tunnel is not None:
-            await self.session.tunnel.aclose("the devbox stops")
         await self._tasks.aclose()
 
     def status(self) -> DevboxStatus:
@@ -76,8 +73,8 @@ class Devbox:
             namespace=state.namespace if state else "",
             connected=self.session.connected and state is not None,
             error=error.detail if error else "",
-            services=tuple(asdict(service) for service in state.services) if state else (),
-            intercepts=tuple(asdict(item) for item in state.intercepts) if state else (),
+            services=[asdict(service) for service in state.services] if state else [],
+            intercepts=[asdict(item) for item in state.intercepts] if state else [],
         )
 
     async def _hold_link(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from lapdev.devbox import socks
 from lapdev.devbox.forwarding import PlainRequests
@@ -69,7 +69,7 @@ class ProxyConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's own class
         self._transport = transport
         self._proxy.open.add(transport)
         loop = asyncio.get_running_loop()

@@ -13,10 +13,12 @@ import os
 import secrets
 import socket
 import string
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lapdev.devbox.account import xdg_dir
 from lapdev.devbox.session import Device
 from lapdev.errors import ConfigError, Conflict
 from lapdev.model import DeviceId
@@ -37,16 +39,13 @@ class DevboxStatus:
     namespace: str = ""
     connected: bool = False
     error: str = ""
-    services: tuple[dict[str, Any], ...] = field(default=())
-    intercepts: tuple[dict[str, Any], ...] = field(default=())
+    services: list[dict[str, Any]] = field(default_factory=list)
+    intercepts: list[dict[str, Any]] = field(default_factory=list)
 
 
-def state_dir(configured: str, environ: dict[str, str] | os._Environ[str]) -> Path:
+def state_dir(configured: str, environ: Mapping[str, str]) -> Path:
     """The directory of the three files."""
-    if configured:
-        return Path(configured)
-    base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "lapdev"
+    return Path(configured) if configured else xdg_dir(environ, "XDG_STATE_HOME", ".local/state")
 
 
 def this_device(directory: Path) -> Device:
