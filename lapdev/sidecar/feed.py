@@ -12,10 +12,10 @@ from lapdev.errors import RemoteProtocolError, StreamRefused
 from lapdev.log import get_logger
 from lapdev.model import RouteSnapshot
 from lapdev.routing.table import RouteTable
-from lapdev.wire.control import ApplyRoutes, Message, RoutesApplied, Target
 
 if TYPE_CHECKING:
     from lapdev.tunnel import Stream, Tunnel
+    from lapdev.wire.control import Message, Target
 
 
 class Routes:
@@ -61,6 +61,9 @@ class RouteFeed:
         Raises:
             RemoteProtocolError: any other message.
         """
+        # Loaded with the tunnel this came through: the first request is served before that.
+        from lapdev.wire.control import ApplyRoutes, RoutesApplied
+
         if not isinstance(message, ApplyRoutes):
             raise RemoteProtocolError(f"a sidecar takes no {type(message).__name__}")
         applied = self.routes.apply(message.snapshot)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from lapdev.errors import LapdevError, StreamRefused, UpstreamError
@@ -16,10 +17,10 @@ from lapdev.log import get_logger
 from lapdev.model import InterceptId, RouteSnapshot
 from lapdev.net.tasks import Tasks
 from lapdev.routing.table import LaptopCandidate
-from lapdev.wire.control import InterceptTarget, Message, Target
 
 if TYPE_CHECKING:
     from lapdev.tunnel import Stream, Tunnel, Uplink
+    from lapdev.wire.control import Message, Target
 
 TUNNEL_PATH = "/_lapdev/tunnel/sidecar"
 
@@ -94,7 +95,9 @@ class _Link:
     def __init__(self, candidate: LaptopCandidate, tasks: Tasks, options: LaptopOptions) -> None:
         # Imported when the first intercept is used: most sidecars never need it.
         from lapdev.tunnel import Uplink, UplinkOptions
+        from lapdev.wire.control import InterceptTarget
 
+        self._target = partial(InterceptTarget, candidate.intercept)
         self.key = (candidate.intercept, candidate.token, candidate.cloud)
         self._options = options
         self._tasks = tasks
@@ -133,7 +136,7 @@ class _Link:
     async def _open(self, port: int, protocol: asyncio.Protocol) -> Stream:
         async with asyncio.timeout(self._options.accept_timeout):
             tunnel = await self._uplink.wait_up()
-        stream = tunnel.open_stream(InterceptTarget(self.key[0], port), protocol)
+        stream = tunnel.open_stream(self._target(port), protocol)
         try:
             async with asyncio.timeout(self._options.accept_timeout):
                 await stream.wait_accepted()

@@ -9,7 +9,7 @@ from lapdev.cluster.driver import SidecarLaunch
 from lapdev.errors import ConfigError, RemoteProtocolError
 from lapdev.model import SidecarPort
 from lapdev.net.address import TcpAddress, parse_address
-from lapdev.wire.control import from_plain
+from lapdev.wire.plain import from_plain
 
 LAUNCH_BYTES = 1 << 20
 _HINT = "sidecars are started by the manager, which hands the document over with --launch-fd"

@@ -63,7 +63,6 @@ class FirstBytes(asyncio.Protocol):
     # asyncio.Protocol, client side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", transport)  # uvloop's own class
         self.transport = cast("asyncio.Transport", transport)  # uvloop has its own classes
         self._dial()
 

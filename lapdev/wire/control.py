@@ -1,4 +1,4 @@
-"""Every control message as a dataclass, and how one becomes msgpack-ready values.
+"""Every control message as a dataclass, under the name it has on the wire.
 
 A message is a CALL frame's body; its answer is a REPLY frame's. Calls are idempotent: a call whose
 answer was lost with a connection is simply sent again. Unknown fields are ignored and missing ones
@@ -7,13 +7,8 @@ take their default, so that two versions understand each other; a wrong type is 
 
 from __future__ import annotations
 
-import dataclasses
-import re
-import types
-import typing
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args
 
 from lapdev.errors import RemoteProtocolError
 from lapdev.model import (
@@ -27,6 +22,7 @@ from lapdev.model import (
     Service,
     WorkloadStatus,
 )
+from lapdev.wire.plain import from_plain, to_plain
 
 # Stream targets: what an OPEN frame may name
 
@@ -49,8 +45,6 @@ class InterceptTarget:
 
 
 Target = ServiceTarget | InterceptTarget
-
-T = TypeVar("T")
 
 
 # Answers without content
@@ -200,7 +194,7 @@ _TARGETS: dict[str, type[Any]] = {"service": ServiceTarget, "intercept": Interce
 
 def encode_message(message: Message) -> tuple[str, dict[str, Any]]:
     """The message's name and its fields as values msgpack can pack."""
-    return type(message).__name__, cast("dict[str, Any]", _to_plain(message))
+    return type(message).__name__, cast("dict[str, Any]", to_plain(message))
 
 
 def decode_message(name: object, body: object) -> Message:
@@ -212,13 +206,13 @@ def decode_message(name: object, body: object) -> Message:
     cls = _MESSAGES.get(name) if isinstance(name, str) else None
     if cls is None:
         raise RemoteProtocolError(f"unknown control message {name!r:.60}")
-    return cast("Message", _from_plain(cls, body, cls.__name__))
+    return cast("Message", from_plain(cls, body))
 
 
 def encode_target(target: Target) -> dict[str, Any]:
     """The target as the map an OPEN frame carries."""
     kind = "service" if isinstance(target, ServiceTarget) else "intercept"
-    return {"kind": kind, **cast("dict[str, Any]", _to_plain(target))}
+    return {"kind": kind, **cast("dict[str, Any]", to_plain(target))}
 
 
 def decode_target(value: object) -> Target:
@@ -231,111 +225,7 @@ def decode_target(value: object) -> Target:
     cls = _TARGETS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         raise RemoteProtocolError("a stream target names no known kind")
-    target = cast("Target", _from_plain(cls, value, cls.__name__))
+    target = cast("Target", from_plain(cls, value))
     if not 0 < target.port < 65536:
         raise RemoteProtocolError(f"port {target.port} is not between 1 and 65535")
     return target
-
-
-# Dataclass ⇄ plain values
-
-
-def from_plain(cls: type[T], value: object) -> T:
-    """The dataclass `cls` made of a map, checked as messages are.
-
-    Raises:
-        RemoteProtocolError: missing field or wrong type; names the field.
-    """
-    return cast("T", _from_plain(cls, value, cls.__name__))
-
-
-_known_fields: dict[type[Any], tuple[tuple[str, Any, bool], ...]] = {}
-
-
-def _fields(cls: type[Any]) -> tuple[tuple[str, Any, bool], ...]:
-    """(name, resolved type, required) of each field."""
-    known = _known_fields.get(cls)
-    if known is None:
-        known = _known_fields[cls] = _resolve_fields(cls)
-    return known
-
-
-def _resolve_fields(cls: type[Any]) -> tuple[tuple[str, Any, bool], ...]:
-    hints = get_type_hints(cls)
-    missing = dataclasses.MISSING
-    return tuple(
-        (f.name, hints[f.name], f.default is missing and f.default_factory is missing)
-        for f in dataclasses.fields(cls)
-    )
-
-
-def _to_plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {name: _to_plain(getattr(value, name)) for name, _, _ in _fields(type(value))}
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, list | tuple):
-        return [_to_plain(item) for item in value]
-    if isinstance(value, dict):
-        # A map's keys are text on the wire, as in JSON: other keys are what decoders refuse.
-        return {str(key): _to_plain(item) for key, item in value.items()}
-    return value
-
-
-def _from_plain(wanted: Any, value: object, where: str) -> Any:
-    if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
-        return _object_from_plain(wanted, value, where)
-    while isinstance(wanted, typing.NewType):
-        wanted = wanted.__supertype__
-    origin, arguments = get_origin(wanted), get_args(wanted)
-    if wanted is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        return _union_from_plain(arguments, value, where)
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_from_plain(arguments[0], item, where) for item in value)
-    if origin is dict and isinstance(value, dict):
-        key_type, item_type = arguments
-        return {
-            _key_from_plain(key_type, key, where): _from_plain(item_type, item, where)
-            for key, item in value.items()
-        }
-    if isinstance(wanted, type) and issubclass(wanted, StrEnum) and isinstance(value, str):
-        try:
-            return wanted(value)
-        except ValueError as exc:
-            raise RemoteProtocolError(f"{where}: {value!r:.60} is not a {wanted.__name__}") from exc
-    if isinstance(wanted, type) and type(value) is wanted:  # bool is not an int here
-        return value
-    raise RemoteProtocolError(f"{where}: a {type(value).__name__} where {wanted} belongs")
-
-
-def _key_from_plain(wanted: Any, key: object, where: str) -> Any:
-    if wanted is int and isinstance(key, str) and re.fullmatch("0|[1-9][0-9]{0,17}", key):
-        return int(key)
-    return _from_plain(wanted, key, where)
-
-
-def _object_from_plain(cls: type[Any], value: object, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise RemoteProtocolError(f"{where}: a {type(value).__name__} where a map belongs")
-    known: dict[str, Any] = {}
-    for name, wanted, required in _fields(cls):
-        if name in value:
-            known[name] = _from_plain(wanted, value[name], f"{where}.{name}")
-        elif required:
-            raise RemoteProtocolError(f"{where}.{name} is missing")
-    return cls(**known)
-
-
-def _union_from_plain(options: tuple[Any, ...], value: object, where: str) -> Any:
-    if value is None and type(None) in options:
-        return None
-    for option in options:
-        if option is type(None):
-            continue
-        try:
-            return _from_plain(option, value, where)
-        except RemoteProtocolError:
-            continue
-    raise RemoteProtocolError(f"{where}: a {type(value).__name__} fits no option")

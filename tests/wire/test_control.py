@@ -43,7 +43,6 @@ from lapdev.wire.control import (
     decode_target,
     encode_message,
     encode_target,
-    from_plain,
 )
 
 ONE = EnvironmentId("one0000000000000")
@@ -104,16 +103,6 @@ def test_a_target_comes_back_equal(target: ServiceTarget | InterceptTarget) -> N
 def test_unknown_fields_are_ignored_and_missing_ones_take_their_default() -> None:
     body = {"version": "2", "driver": "local", "colour": "blue"}
     assert decode_message("ReportCluster", body) == ReportCluster("2", "local", "")
-
-
-def route(ports: object) -> dict[str, Any]:
-    return {"branch": "b", "name": "n", "ports": ports}
-
-
-@pytest.mark.parametrize("ports", [{"x": "a"}, {"01": "a"}, {"-1": "a"}, {"1": 1}, {"": "a"}, []])
-def test_a_map_with_wrong_keys_or_values_is_refused(ports: object) -> None:
-    with pytest.raises(RemoteProtocolError, match=r"BranchRoute\.ports"):
-        from_plain(BranchRoute, route(ports))
 
 
 @pytest.mark.parametrize(
