@@ -5,10 +5,11 @@ every stream and every call hears why.
 """
 
 from lapdev.tunnel.forward import Inlet, outlet
+from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.options import TunnelOptions
 from lapdev.tunnel.server import TunnelServer, TunnelServerOptions
 from lapdev.tunnel.stream import Stream
-from lapdev.tunnel.tunnel import Tunnel, TunnelHandler, TunnelKey
+from lapdev.tunnel.tunnel import Tunnel
 from lapdev.tunnel.uplink import Uplink, UplinkOptions, new_id
 
 __all__ = [

@@ -10,8 +10,9 @@ from lapdev.errors import RemoteProtocolError, TunnelClosed
 from lapdev.log import get_logger
 from lapdev.model import Identity
 from lapdev.net.websocket import Lost, WebsocketConnection, WebsocketOptions
+from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.options import TunnelOptions
-from lapdev.tunnel.tunnel import Tunnel, TunnelHandler, TunnelKey
+from lapdev.tunnel.tunnel import Tunnel
 from lapdev.tunnel.uplink import new_id
 from lapdev.wire.http1.events import RequestHead
 from lapdev.wire.mux import (

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from lapdev.errors import (
-    CallFailed,
     LapdevError,
     LocalProtocolError,
     RemoteProtocolError,
@@ -22,18 +20,12 @@ from lapdev.errors import (
 )
 from lapdev.log import get_logger
 from lapdev.model import Identity
-from lapdev.net.tasks import spawn
 from lapdev.net.websocket import Lost, WebsocketConnection
+from lapdev.tunnel.calls import TunnelCalls
+from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.options import TunnelOptions
 from lapdev.tunnel.stream import Stream
-from lapdev.wire.control import (
-    Message,
-    Target,
-    decode_message,
-    decode_target,
-    encode_message,
-    encode_target,
-)
+from lapdev.wire.control import Message, Target, decode_target, encode_target
 from lapdev.wire.mux import CloseCode, GoAwayScope, MuxConnection, MuxStream
 from lapdev.wire.mux.events import (
     CallReceived,
@@ -63,38 +55,6 @@ _SESSION_OVER = frozenset(
 """After these nothing of the session can be trusted, or is wanted. Any other end is an accident."""
 
 
-class TunnelHandler(Protocol):
-    """What a role does with a tunnel. Callbacks do not block; `call_received` is a coroutine."""
-
-    def stream_opened(self, tunnel: Tunnel, stream: Stream, target: Target) -> None:
-        """The peer opened a stream: `accept` or `refuse` it, now or later."""
-
-    async def call_received(self, tunnel: Tunnel, message: Message) -> Message:
-        """The answer. A LapdevError becomes the caller's CallFailed."""
-        ...
-
-    def tunnel_up(self, tunnel: Tunnel) -> None:
-        """Connected, or connected again (`tunnel.resumed`)."""
-
-    def tunnel_down(self, tunnel: Tunnel, error: Exception) -> None:
-        """The connection is lost; within the grace time streams and calls wait."""
-
-    def tunnel_closed(self, tunnel: Tunnel, error: Exception) -> None:
-        """The session is over; its streams are reset."""
-
-
-@dataclass(frozen=True, slots=True)
-class TunnelKey:
-    """Whose tunnel it is."""
-
-    identity: Identity
-    """What the peer's credential proved; at the dialling end, whom we dialled."""
-    instance: str
-    """The peer's process."""
-    session: str
-    link: int = 0
-
-
 class Tunnel:
     """A session. Made by `Uplink` and `TunnelServer` only."""
 
@@ -121,8 +81,7 @@ class Tunnel:
         self._timer: asyncio.TimerHandle | None = None
         self._grace_timer: asyncio.TimerHandle | None = None
         self._last_heard = self.loop.time()
-        self._calls: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._serving: set[asyncio.Task[None]] = set()
+        self._calls = TunnelCalls(self._mux, self._answer, self.flush_soon)
 
     @property
     def identity(self) -> Identity:
@@ -176,24 +135,7 @@ class Tunnel:
             CallFailed: the peer could not, and says why.
             TunnelClosed: the session ended before the answer came.
         """
-        if self.closed:
-            raise TunnelClosed()
-        try:
-            call_id = self._mux.call(*encode_message(message))
-        except LocalProtocolError as exc:
-            raise CallFailed(exc.detail) from exc
-        future: asyncio.Future[dict[str, Any]] = self.loop.create_future()
-        self._calls[call_id] = future
-        self.flush_soon()
-        try:
-            answer = await future
-        finally:
-            self._calls.pop(call_id, None)
-            self._mux.forget_call(call_id)
-        try:
-            return decode_message(answer.get("name"), answer.get("body"))
-        except RemoteProtocolError as exc:
-            raise CallFailed(f"the answer cannot be read: {exc.detail}") from exc
+        return await self._calls.call(message)
 
     async def aclose(self, reason: str = "") -> None:
         """The session is over at both ends. Idempotent; takes at most `close_timeout`."""
@@ -238,11 +180,7 @@ class Tunnel:
             self._mux.forget(mux_stream)
             if isinstance(mux_stream.owner, Stream):
                 self._guard(mux_stream.owner.lose, error)
-        for future in self._calls.values():
-            if not future.done():
-                future.set_exception(error)
-        for task in self._serving:
-            task.cancel()
+        self._calls.end(error)
         self._guard(self._handler.tunnel_closed, self, error)
         if self.on_down is not None:
             self.on_down()
@@ -254,8 +192,7 @@ class Tunnel:
             self._mux.go_away(GoAwayScope.PROCESS, 0, reason)
         self._flush()
         self.end(TunnelClosed(reason), code, reason)
-        if self._serving:
-            await asyncio.wait(self._serving)
+        await self._calls.wait_ended()
         if websocket is not None:
             await websocket.wait_closed()
 
@@ -409,12 +346,10 @@ class Tunnel:
                 owner.end_arrived(cause, detail, refused)
             case DataReceived() | EofReceived() | StreamAccepted() | StreamEnded():
                 pass  # of a stream that was turned away within the same message
-            case CallReceived(call_id, name, body):
-                task = spawn(self._serve(call_id, name, body), f"tunnel call {name}")
-                self._serving.add(task)
-                task.add_done_callback(self._serving.discard)
+            case CallReceived():
+                self._calls.call_received(event)
             case ReplyReceived():
-                self._replied(event)
+                self._calls.reply_received(event)
             case GoAwayReceived(scope, _, _):
                 self.draining = self.draining or scope == GoAwayScope.PROCESS
             case ConnectionDead():
@@ -435,31 +370,8 @@ class Tunnel:
         except Exception as exc:
             self.stream_failed(stream, exc)
 
-    async def _serve(self, call_id: int, name: str, body: dict[str, Any]) -> None:
-        try:
-            answer = await self._handler.call_received(self, decode_message(name, body))
-            reply_name, reply_body = encode_message(answer)
-            self._mux.reply(call_id, True, {"name": reply_name, "body": reply_body})
-        except LapdevError as exc:
-            error = {"cause": exc.cause, "detail": exc.detail, "hint": exc.hint}
-            self._mux.reply(call_id, False, error)
-        except Exception as exc:
-            self._log("call_failed", exc)
-            error = {"cause": "internal_error", "detail": f"{name} failed at the other end"}
-            self._mux.reply(call_id, False, error)
-        self.flush_soon()
-
-    def _replied(self, event: ReplyReceived) -> None:
-        future = self._calls.get(event.call_id)
-        if future is None or future.done():
-            return
-        if event.ok:
-            future.set_result(event.body)
-            return
-        detail, hint = event.body.get("detail"), event.body.get("hint")
-        error = CallFailed(str(detail or ""), hint=str(hint or ""))
-        error.cause = str(event.body.get("cause") or error.cause)
-        future.set_exception(error)
+    async def _answer(self, message: Message) -> Message:
+        return await self._handler.call_received(self, message)
 
     def _dead(self) -> None:
         websocket = self._websocket

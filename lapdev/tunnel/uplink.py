@@ -13,8 +13,9 @@ from lapdev.net.address import TcpAddress, parse_address
 from lapdev.net.listener import dial
 from lapdev.net.websocket import ClientTarget, Lost, WebsocketConnection, WebsocketOptions
 from lapdev.tunnel.back_off import BackOff
+from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.options import TunnelOptions
-from lapdev.tunnel.tunnel import Tunnel, TunnelHandler, TunnelKey
+from lapdev.tunnel.tunnel import Tunnel
 from lapdev.wire.mux import (
     SUBPROTOCOL,
     CloseCode,

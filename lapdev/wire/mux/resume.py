@@ -117,7 +117,7 @@ def _go_on(
     if stream.finished:
         connection.forget(stream)
     else:
-        connection.schedule(stream)
+        connection.sender.schedule(stream)
 
 
 def _open_again(connection: MuxConnection, stream: MuxStream) -> None:
@@ -128,7 +128,7 @@ def _open_again(connection: MuxConnection, stream: MuxStream) -> None:
         raise violation(f"RESUME: stream {stream.stream_id} was opened, and is unknown")
     stream.rewind(0)
     connection.send_open(stream)
-    connection.schedule(stream)
+    connection.sender.schedule(stream)
 
 
 def _conclude(connection: MuxConnection, stream: MuxStream, events: list[Event]) -> None:

@@ -1,0 +1,229 @@
+"""What each frame of the peer does to a session. One function a frame; the rules are here.
+
+Fields have been checked for type and range before (see `frames`); here is what they may say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lapdev.wire.mux.events import (
+    CallReceived,
+    DataReceived,
+    EofReceived,
+    Event,
+    GoAwayReceived,
+    ReplyReceived,
+    Resumed,
+    StreamAccepted,
+    StreamEnded,
+    StreamOpened,
+)
+from lapdev.wire.mux.frames import FrameType, decode, encode, violation
+from lapdev.wire.mux.resume import apply_resume
+from lapdev.wire.mux.stream import MuxStream
+
+if TYPE_CHECKING:
+    from lapdev.wire.mux.connection import MuxConnection
+
+MAX_PENDING_PONGS = 32
+"""More pings than this before we could answer are a flood (in HTTP/2: CVE-2019-9512)."""
+MAX_GHOSTS = 4_096
+"""Reset streams whose end the peer has not confirmed, over and above the open ones."""
+
+
+def receive(connection: MuxConnection, message: bytes) -> list[Event]:
+    """What the message says, in order. Raises RemoteProtocolError."""
+    events: list[Event] = []
+    for frame in decode(message):
+        kind = frame[0]
+        if connection.resuming is not None and kind in _STREAM_FRAMES:
+            raise violation(f"{FrameType(kind).name} before RESUME")
+        _HANDLERS[kind](connection, frame, events)
+    return events
+
+
+def _on_handshake(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    raise violation(f"{FrameType(frame[0]).name} after the handshake")
+
+
+def _on_open(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    _, stream_id, target, send_limit = frame[:4]
+    # Ids only grow: an id used twice could hand one stream's bytes to another.
+    if connection.is_ours(stream_id) or stream_id <= connection.peer_opened:
+        raise violation(f"OPEN of stream {stream_id}")
+    options, streams = connection.options, connection.streams
+    if len(streams) >= options.max_streams + MAX_GHOSTS:
+        raise violation("streams are opened and their end is not confirmed")
+    connection.peer_opened = stream_id
+    window = options.stream_window
+    stream = MuxStream(stream_id, local=False, window=window, send_limit=send_limit)
+    streams[stream_id] = stream
+    connection.pending += 1
+    if len(streams) > options.max_streams:
+        connection.reset(stream, "too_many_streams", f"{options.max_streams} streams are open")
+    elif connection.pending > options.max_pending:
+        connection.reset(stream, "too_many_pending", f"{options.max_pending} streams wait already")
+    else:
+        events.append(StreamOpened(stream, target))
+
+
+def _on_accept(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    stream = _known(connection, frame[1])
+    if stream is None:
+        return
+    if not stream.local or stream.accepted:
+        raise violation(f"ACCEPT of stream {frame[1]}")
+    stream.accepted = True
+    stream.open_frame = b""
+    if not stream.reset_cause:
+        stream.send_limit = max(stream.send_limit, frame[2])
+        connection.sender.schedule(stream)
+        events.append(StreamAccepted(stream))
+
+
+def _on_data(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    _, stream_id, offset, data = frame[:4]
+    connection.session.receive(len(data))
+    stream = _known(connection, stream_id)
+    if stream is None:
+        # Nobody's bytes, never another stream's. They count for the session all the same.
+        connection.session.consumed += len(data)
+        _refuse_unknown(connection, stream_id)
+        return
+    stream.receive(offset, len(data))
+    if stream.reset_cause or stream.discarding:
+        connection.drop_received(stream)
+        if stream.discarding and stream.fin_acked:
+            connection.reset(stream, "closed", "the reader has gone")
+    else:
+        events.append(DataReceived(stream, data))
+
+
+def _on_fin(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    stream = _known(connection, frame[1])
+    if stream is None:
+        _refuse_unknown(connection, frame[1])
+        return
+    stream.receive_fin(frame[2])
+    if stream.reset_cause:
+        return
+    if stream.consumed == stream.final:
+        connection.sender.mark_credit(stream)
+    if not stream.discarding:
+        events.append(EofReceived(stream))
+
+
+def _on_reset(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    _, stream_id, final, cause, detail = frame[:5]
+    stream = _known(connection, stream_id)
+    if stream is None:
+        return
+    if not stream.received <= final <= stream.receive_limit:
+        raise violation(f"RESET of stream {stream_id} at {final}")
+    # What was sent and will never come is paid back at once.
+    connection.session.receive(final - stream.received)
+    stream.received = final
+    if stream.reset_cause:
+        connection.drop_received(stream)
+    else:
+        refused = stream.local and not stream.accepted
+        connection.reset(stream, "reset")  # the answer; frees what the stream held
+        events.append(StreamEnded(stream, cause, detail, refused))
+    del connection.streams[stream_id]
+
+
+def _on_credit(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    _, stream_id, consumed, limit = frame[:4]
+    if stream_id == 0:
+        connection.session.credit(consumed, limit)
+        return
+    stream = connection.streams.get(stream_id)
+    if stream is None or stream.reset_cause:
+        return  # it crossed with the stream's end
+    stream.acknowledge(consumed)
+    stream.send_limit = max(stream.send_limit, limit)
+    if stream.finished and stream.credited == stream.consumed_position:
+        del connection.streams[stream_id]
+    elif stream.fin_acked and stream.discarding and stream.received and stream.final < 0:
+        connection.reset(stream, "closed", "the reader has gone")
+    else:
+        connection.sender.schedule(stream)
+
+
+def _on_ping(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    connection.pongs_due += 1
+    if connection.pongs_due > MAX_PENDING_PONGS:
+        raise violation("ping flood")
+    connection.sender.control(encode(FrameType.PONG, frame[1]))
+
+
+def _on_pong(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    """Any byte is a sign of life: `heard` has taken note of it."""
+
+
+def _on_call(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    if connection.calls.call_received(frame[1]):
+        events.append(CallReceived(frame[1], frame[2], frame[3]))
+
+
+def _on_reply(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    if connection.calls.reply_received(frame[1]):
+        events.append(ReplyReceived(frame[1], frame[2], frame[3]))
+
+
+def _on_goaway(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    events.append(GoAwayReceived(frame[1], frame[2], frame[3]))
+
+
+def _on_resume(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+    peer = connection.resuming
+    if peer is None:
+        raise violation("RESUME of a session that is not being resumed")
+    peer.add(frame)
+    if peer.complete:
+        connection.resuming = None
+        events.extend(apply_resume(connection, peer))
+        events.append(Resumed())
+
+
+def _known(connection: MuxConnection, stream_id: int) -> MuxStream | None:
+    stream = connection.streams.get(stream_id)
+    if stream is None and connection.is_ours(stream_id) and stream_id >= connection.next_stream_id:
+        raise violation(f"stream {stream_id} is ours to open, and is not open")
+    return stream
+
+
+def _refuse_unknown(connection: MuxConnection, stream_id: int) -> None:
+    connection.sender.control(encode(FrameType.RESET, stream_id, 0, "unknown_stream", ""))
+
+
+Handler = Callable[["MuxConnection", list[Any], list[Event]], None]
+
+_HANDLERS: dict[int, Handler] = {
+    FrameType.HELLO: _on_handshake,
+    FrameType.WELCOME: _on_handshake,
+    FrameType.OPEN: _on_open,
+    FrameType.ACCEPT: _on_accept,
+    FrameType.DATA: _on_data,
+    FrameType.FIN: _on_fin,
+    FrameType.RESET: _on_reset,
+    FrameType.CREDIT: _on_credit,
+    FrameType.PING: _on_ping,
+    FrameType.PONG: _on_pong,
+    FrameType.CALL: _on_call,
+    FrameType.REPLY: _on_reply,
+    FrameType.GOAWAY: _on_goaway,
+    FrameType.RESUME: _on_resume,
+}
+_STREAM_FRAMES = frozenset(
+    {
+        FrameType.OPEN,
+        FrameType.ACCEPT,
+        FrameType.DATA,
+        FrameType.FIN,
+        FrameType.RESET,
+        FrameType.CREDIT,
+    }
+)
