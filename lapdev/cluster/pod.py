@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from lapdev.cluster.driver import PodCredentials, SidecarLaunch, SidecarPlan
-from lapdev.cluster.manifests import Container, PodFacts, local_command, pod_env
-from lapdev.cluster.manifests.command import uses_own_python
+from lapdev.cluster.driver import PodCredentials, SidecarPlan
+from lapdev.cluster.manifests import Container
 from lapdev.cluster.options import LocalOptions, base_environment
 from lapdev.cluster.output import Output
+from lapdev.cluster.programs import container_program, sealed_document, sidecar_launch
 from lapdev.cluster.readiness import Check, container_check, ports_check
 from lapdev.cluster.sandbox import Place, Program, Sandbox
 from lapdev.cluster.spawner import Child
@@ -31,7 +29,6 @@ from lapdev.log import get_logger
 from lapdev.net.tasks import Tasks
 
 SIDECAR_NAME = "lapdev-sidecar"
-SIDECAR_ADMIN_PORT = 15090
 SIDECAR_STOP_TIMEOUT = 2.0
 
 
@@ -202,33 +199,20 @@ class Pod:
 
     def _container_role(self, container: Container) -> Role:
         async def start(sandbox: Sandbox) -> Child:
-            return await sandbox.spawn(self._program(container))
+            around, output = self._around, self._output(container.name).fd
+            program = container_program(
+                self.workload.deployment,
+                container,
+                self.place,
+                around.options,
+                around.service_environment(),
+            )
+            return await sandbox.spawn(dataclasses.replace(program, output=output))
 
         def check(sandbox: Sandbox) -> Check:
             return container_check(container, sandbox)
 
         return Role(container.name, start, check, CONTAINER_BACKOFF, ended=lambda: None)
-
-    def _program(self, container: Container) -> Program:
-        options, deployment = self._around.options, self.workload.deployment
-        facts = PodFacts(
-            name=self.name,
-            namespace=self.place.namespace,
-            ip=self.place.ip,
-            host_ip=self.place.subnet.gateway,
-            labels=deployment.labels,
-            annotations=deployment.annotations,
-        )
-        env = base_environment() | {"HOSTNAME": self.name}
-        if uses_own_python(deployment):
-            env["PATH"] = f"{Path(options.python).parent}:{env.get('PATH', os.defpath)}"
-        env |= pod_env(container, facts, self._around.service_environment())
-        return Program(
-            argv=local_command(deployment, container, env, options.python),
-            env=env,
-            cwd=container.working_dir or str(options.working_dir),
-            output=self._output(container.name).fd,
-        )
 
     def _output(self, name: str) -> Output:
         return next(process.output for process in self.processes if process.name == name)
@@ -245,36 +229,16 @@ class Pod:
         return Role(SIDECAR_NAME, start, check, SIDECAR_BACKOFF, ended=self._revoke)
 
     async def _start_sidecar(self, sandbox: Sandbox, plan: SidecarPlan) -> Child:
-        options = self._around.options
-        fd = _sealed(json.dumps(dataclasses.asdict(self._launch(plan))).encode())
+        around = self._around
+        launch = sidecar_launch(plan, self.place, around.options, around.credentials.issue)
+        fd = sealed_document(launch)
         try:
-            return await sandbox.spawn(
-                Program(
-                    argv=[*options.sidecar_argv(), "--launch-fd", str(fd)],
-                    env=base_environment(),
-                    cwd="/",
-                    output=self._output(SIDECAR_NAME).fd,
-                    fds=(fd,),
-                ),
-                sidecar=True,
-            )
+            argv = [*around.options.sidecar_argv(), "--launch-fd", str(fd)]
+            output = self._output(SIDECAR_NAME).fd
+            program = Program(argv, base_environment(), "/", output, (fd,))
+            return await sandbox.spawn(program, sidecar=True)
         finally:
             os.close(fd)
-
-    def _launch(self, plan: SidecarPlan) -> SidecarLaunch:
-        """With a token of its own for every start: what a dead process knew is worth nothing."""
-        identity = dataclasses.replace(plan.identity, pod=self.name)
-        launch = SidecarLaunch(
-            identity=identity,
-            ports=plan.ports,
-            manager=self._around.options.manager_address,
-            token=self._around.credentials.issue(identity),
-        )
-        if self._around.options.isolation:
-            return launch
-        ip = self.place.ip
-        admin = f"{ip}:{SIDECAR_ADMIN_PORT}"
-        return dataclasses.replace(launch, app_host=ip, bind_host=ip, admin=admin)
 
     def _revoke(self) -> None:
         if self.workload.sidecar:
@@ -292,11 +256,3 @@ async def _stop(processes: list[Supervised], grace: float) -> None:
                 await process.wait_ended()
     except TimeoutError:
         return
-
-
-def _sealed(content: bytes) -> int:
-    """A descriptor from which the content can be read once, and which is no file anywhere."""
-    fd = os.memfd_create("launch")
-    os.write(fd, content)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd

@@ -48,8 +48,8 @@ class Program:
     argv: list[str]
     env: dict[str, str]
     cwd: str
-    output: int
-    """Takes standard output and error."""
+    output: int | None = None
+    """Descriptor that takes standard output and error."""
     fds: tuple[int, ...] = ()
 
 

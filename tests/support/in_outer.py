@@ -1,7 +1,8 @@
 """Runs an async test function in a process that has entered the manager's namespaces.
 
-Entering cannot be undone and needs a single thread, so pytest itself must not. `run_in_outer`
-starts `python -m tests.support.in_outer MODULE FUNCTION ARGUMENT…` and fails with what it printed.
+Entering cannot be undone and needs a single thread, so pytest itself must not. A test marked with
+`@in_outer` runs in a child, `python -m tests.support.in_outer MODULE FUNCTION ARGUMENT…`, gets a
+folder of its own, and fails with what the child printed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import importlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+import pytest
 
 from tests.support import needs
 
@@ -35,11 +39,24 @@ def run_in_outer(module: str, function: str, *arguments: str) -> None:
     assert "Traceback" not in done.stdout, done.stdout
 
 
+def in_outer(function: Callable[[Path], Awaitable[None]]) -> Callable[[], None]:
+    """The async test function as one that pytest runs, in namespaces."""
+
+    def test() -> None:
+        run_in_outer(function.__module__, function.__name__)
+
+    test.__name__, test.__doc__ = function.__name__, function.__doc__
+    vars(test)["inner"] = function
+    marked: Callable[[], None] = pytest.mark.slow(test)
+    return marked
+
+
 def main(module: str, function: str, *arguments: str) -> None:
     from lapdev.cluster.namespaces import enter_outer
 
     enter_outer()
     test = getattr(importlib.import_module(module), function)
+    test = getattr(test, "inner", test)
     with tempfile.TemporaryDirectory(prefix="lapdev-test-") as folder:
         asyncio.run(test(Path(folder), *arguments), debug=True)
 

@@ -1,0 +1,48 @@
+"""A pod is a small machine of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.cluster.clients import client, wait_ready_or_say_why
+from tests.cluster.contract import spec
+from tests.cluster.local_world import local_world
+from tests.support.in_outer import in_outer
+
+
+@in_outer
+async def test_what_a_pod_sees_is_its_own(folder: Path) -> None:
+    script = """
+        import pathlib, socket
+        assert (os.getuid(), os.geteuid()) == (1000, 1000)
+        assert socket.gethostname() == os.environ["HOSTNAME"]
+        assert pathlib.Path("/etc/hostname").read_text().strip() == os.environ["HOSTNAME"]
+        assert socket.gethostbyname(os.environ["HOSTNAME"]) == os.environ["BIND"]
+        assert [name for _, name in socket.if_nameindex()] == ["lo", "eth0"], socket.if_nameindex()
+        assert "lapdev-secret" not in os.environ.get("MARK", "")
+        pathlib.Path("/tmp/mine").write_text("x")
+        pathlib.Path("/dev/shm/mine").write_text("x")
+        socket.create_server(("", 80)).close()
+        processes = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        assert sorted(processes) == [1, os.getpid()], processes
+        started = time.monotonic()
+        for name, call in {
+            "outside": lambda: socket.create_connection(("192.0.2.1", 80), 5),
+            "unknown name": lambda: socket.getaddrinfo("nowhere.example", 80),
+        }.items():
+            try:
+                call()
+            except OSError:
+                assert time.monotonic() - started < 2, name
+            else:
+                raise SystemExit(name)
+        status = pathlib.Path("/proc/self/status").read_text()
+        assert "CapEff:\\t0000000000000000" in status
+        assert "NoNewPrivs:\\t1" in status
+    """
+    os.environ["MARK"] = "lapdev-secret"
+    async with local_world(folder) as (driver, world):
+        await driver.apply(spec(client("web", script)))
+        await wait_ready_or_say_why(world)
+    assert not Path("/tmp/mine").exists()

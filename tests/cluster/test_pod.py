@@ -1,0 +1,139 @@
+"""One pod: what restarts, what is remembered, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from tests.cluster.clients import DAEMON, client, wait_ready_or_say_why
+from tests.cluster.contract import deployment, spec
+from tests.cluster.local_world import local_world
+from tests.support.in_outer import in_outer
+from tests.support.processes import members, pid_namespace
+
+
+@in_outer
+async def test_a_killed_sidecar_is_back_with_a_new_token(folder: Path) -> None:
+    async with local_world(folder) as (driver, world):
+        await driver.apply(spec(deployment("web", bind="127.0.0.1"), with_sidecar=True))
+        await world.wait_ready()
+        (before,) = driver.pods("shop")
+        tokens = set(world.credentials.valid)
+        assert before.sidecar_pid
+        os.kill(before.sidecar_pid, signal.SIGKILL)
+        started = asyncio.get_running_loop().time()
+        await world.wait(lambda: not world.ready())
+        await world.wait_ready()
+        assert asyncio.get_running_loop().time() - started < 2
+        (after,) = driver.pods("shop")
+        assert after.sidecar_pid not in (None, before.sidecar_pid)
+        assert (after.name, after.container_pids) == (before.name, before.container_pids)
+        assert len(tokens) == len(world.credentials.valid) == 1
+        assert not tokens & set(world.credentials.valid)
+
+
+@in_outer
+async def test_the_app_cannot_see_its_sidecar(folder: Path) -> None:
+    script = """
+        import pathlib
+        words = [pathlib.Path(f"/proc/{name}/cmdline").read_bytes()
+                 for name in os.listdir("/proc") if name.isdigit()]
+        mark = b"--launch" + b"-fd"
+        assert not any(mark in word for word in words), words
+    """
+    async with local_world(folder) as (driver, world):
+        await driver.apply(spec(client("web", script), with_sidecar=True))
+        await wait_ready_or_say_why(world)
+
+
+@in_outer
+async def test_a_killed_container_starts_again(folder: Path) -> None:
+    async with local_world(folder) as (driver, world):
+        await driver.apply(spec(deployment("web")))
+        await world.wait_ready()
+        (before,) = driver.pods("shop")
+        os.kill(before.container_pids[0], signal.SIGKILL)
+        await world.wait(lambda: "SIGKILL" in driver.status("shop")[0].detail)
+        await world.wait_ready()
+        (after,) = driver.pods("shop")
+        assert (after.name, after.restarts) == (before.name, 1)
+        assert driver.status("shop")[0].detail == ""
+        lines = [line.partition(": ")[2] for line in driver.logs("shop", "web", 10)]
+        assert lines == ["serving", "lapdev: was ended by SIGKILL", "serving"]
+
+
+@in_outer
+async def test_a_killed_holder_costs_the_pod_its_processes_and_no_more(folder: Path) -> None:
+    async with local_world(folder) as (driver, world):
+        await driver.apply(spec(deployment("web"), with_sidecar=True))
+        await world.wait_ready()
+        (before,) = driver.pods("shop")
+        os.kill(_parent_in_pod(before.container_pids[0]), signal.SIGKILL)
+        await world.wait(lambda: not world.ready())
+        await world.wait_ready()
+        (after,) = driver.pods("shop")
+        assert (after.name, after.ip) == (before.name, before.ip)
+        assert after.restarts >= 1
+        assert not {*after.container_pids} & {*before.container_pids}
+
+
+def _parent_in_pod(member: int) -> int:
+    """The holder: PID 1 of the PID namespace the process is in."""
+    namespace = pid_namespace(member)
+    for name in members(namespace):
+        status = Path(f"/proc/{name}/status").read_text()
+        if status.partition("NSpid:")[2].split("\n")[0].split()[-1] == "1":
+            return int(name)
+    raise AssertionError("no holder")
+
+
+@in_outer
+async def test_a_failing_container_says_what_it_printed(folder: Path) -> None:
+    async with local_world(folder) as (driver, world):
+        web = deployment("web")
+        container = web["spec"]["template"]["spec"]["containers"][0]
+        container["command"] = ["sh", "-c", "echo no database; exit 3"]
+        await driver.apply(spec(web))
+        await world.wait(lambda: driver.status("shop")[0].restarts >= 2)
+        assert driver.status("shop")[0].detail == "web ended with status 3: no database"
+        container["command"] = ["/no/such/program"]
+        await driver.apply(spec(web))
+        await world.wait(lambda: "not found" in driver.status("shop")[0].detail)
+
+
+@in_outer
+async def test_deleting_ends_processes_that_hide_and_do_not_listen(folder: Path) -> None:
+    async with local_world(folder) as (driver, world):
+        web = deployment("web")
+        template = web["spec"]["template"]["spec"]
+        template["containers"][0]["command"] = [sys.executable, "-S", "-c", DAEMON]
+        template["terminationGracePeriodSeconds"] = 1
+        await driver.apply(spec(web, with_sidecar=False))
+        await world.wait_ready()
+        (pod,) = driver.pods("shop")
+        namespace = pid_namespace(pod.container_pids[0])
+        assert len(members(namespace)) >= 3
+        await driver.delete("shop")
+        assert members(namespace) == []
+        assert list((folder / "pods").iterdir()) == []
+
+
+@in_outer
+async def test_an_app_has_its_grace_period_to_end(folder: Path) -> None:
+    async with local_world(folder) as (driver, world):
+        script = f"""
+            import signal, sys
+            def end(*_):
+                open({str(folder / "said")!r}, "w").write("bye")
+                sys.exit()
+            signal.signal(signal.SIGTERM, end)
+        """
+        web = client("web", script)
+        web["spec"]["template"]["spec"]["containers"][0]["workingDir"] = str(folder)
+        await driver.apply(spec(web))
+        await wait_ready_or_say_why(world)
+        await driver.delete("shop")
+        assert (folder / "said").read_text() == "bye"
