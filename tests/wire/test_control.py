@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgpack
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lapdev.errors import RemoteProtocolError
 from lapdev.model import (
@@ -28,6 +30,7 @@ from lapdev.model import (
 from lapdev.wire.control import (
     ApplyEnvironment,
     ApplyRoutes,
+    DeleteEnvironment,
     Done,
     EnvironmentRef,
     InterceptGrant,
@@ -37,6 +40,8 @@ from lapdev.wire.control import (
     ReportEnvironment,
     RoutesApplied,
     ServiceTarget,
+    SessionState,
+    StartSession,
     SyncEnvironments,
     SyncNeeds,
     decode_message,
@@ -79,6 +84,9 @@ MESSAGES: list[Message] = [
     ),
     ApplyRoutes(SNAPSHOT),
     RoutesApplied(7, "digest"),
+    DeleteEnvironment(ONE),
+    StartSession(DeviceId("d"), "laptop", "one"),
+    SessionState(ONE, "one", "ns", (SERVICE,), (INTERCEPT,)),
 ]
 
 
@@ -91,6 +99,10 @@ def through_msgpack(value: Any) -> Any:
 def test_a_message_comes_back_equal(message: Message) -> None:
     name, body = encode_message(message)
     assert decode_message(name, through_msgpack(body)) == message
+
+
+def test_no_message_is_left_out_here() -> None:
+    assert {type(message) for message in MESSAGES} == set(get_args(Message))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +128,9 @@ def test_unknown_fields_are_ignored_and_missing_ones_take_their_default() -> Non
         ("RoutesApplied", [], "a map belongs"),
         ("SyncNeeds", {"environments": "abc"}, "environments"),
         ("ReportEnvironment", {"id": "a", "generation": 1, "status": "asleep"}, "asleep"),
+        ("ReportCluster", {"version": None, "driver": "local"}, r"ReportCluster\.version"),
+        ("ReportCluster", {"version": b"1", "driver": "local"}, "a bytes where"),
+        ("ApplyRoutes", {"snapshot": None}, r"snapshot: a NoneType where a map belongs"),
     ],
 )
 def test_a_wrong_message_is_refused_by_the_name_of_what_is_wrong(
@@ -139,3 +154,62 @@ def test_a_wrong_message_is_refused_by_the_name_of_what_is_wrong(
 def test_a_wrong_target_is_refused(value: object) -> None:
     with pytest.raises(RemoteProtocolError):
         decode_target(value)
+
+
+@pytest.mark.parametrize("target", [[80], None, 1.5, True])
+def test_a_value_that_fits_no_member_of_a_union_is_refused(target: object) -> None:
+    name, body = encode_message(SessionState(ONE, "one", "ns", (SERVICE,), ()))
+    body["services"][0]["ports"][0]["target"] = target
+    with pytest.raises(RemoteProtocolError, match=r"ports\.target: .* fits no option"):
+        decode_message(name, body)
+
+
+def test_a_refusal_of_a_nested_value_says_where_it_is() -> None:
+    name, body = encode_message(ApplyRoutes(SNAPSHOT))
+    body["snapshot"]["intercepts"][0]["token"] = 7
+    with pytest.raises(RemoteProtocolError, match=r"ApplyRoutes\.snapshot\.intercepts\.token"):
+        decode_message(name, body)
+
+
+def test_a_refusal_names_the_type_and_never_the_value() -> None:
+    """A token in the wrong place must not land in a log."""
+    name, body = encode_message(ApplyRoutes(SNAPSHOT))
+    body["snapshot"]["intercepts"][0]["ports"] = "very-secret-token"
+    with pytest.raises(RemoteProtocolError) as refused:
+        decode_message(name, body)
+    assert "very-secret" not in str(refused.value)
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.sampled_from(MESSAGES), st.data())
+def test_any_change_to_a_message_gives_a_message_or_a_refusal(
+    message: Message, data: st.DataObject
+) -> None:
+    name, body = encode_message(message)
+    for key in body:
+        if data.draw(st.booleans()):
+            body[key] = data.draw(plain)
+    try:
+        decoded = decode_message(name, body)
+    except RemoteProtocolError:
+        return
+    assert type(decoded) is type(message)
+    assert decode_message(*encode_message(decoded)) == decoded
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(plain)
+def test_any_value_is_a_target_or_a_refusal(value: object) -> None:
+    for target in (value, {"kind": "service", "port": value}, {"kind": value, "port": 1}):
+        with pytest.raises(RemoteProtocolError):
+            decode_target(target)
