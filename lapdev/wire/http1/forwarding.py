@@ -52,32 +52,27 @@ def strip_hop_by_hop(headers: Headers) -> Headers:
 
     An upgrade that is to be forwarded needs its Connection and Upgrade fields added again.
     """
-    nominated: set[bytes] = set()
-    dropped = 0
-    for name, value in headers:
-        key = name.lower()
-        if key in _HOP_BY_HOP:
-            dropped += 1
-            if key == b"connection":
-                nominated |= _nominated(value)
-    if not dropped:
+    keys = [name.lower() for name, _ in headers]
+    if _HOP_BY_HOP.isdisjoint(keys):
         return list(headers)
+    dropped = _HOP_BY_HOP | _nominated(headers)
     kept: Headers = []
-    for field in headers:
-        key = field[0].lower()
-        if key == b"te" and b"trailers" in _members(field[1]):
+    for key, field in zip(keys, headers, strict=True):
+        if key not in dropped:
+            kept.append(field)
+        elif key == b"te" and b"trailers" in _members(field[1]):
             # "trailers" says that the client side of *every* hop can take them; no other member
             # concerns the next hop (RFC 9110 §10.1.4).
             kept.append((field[0], b"trailers"))
-        elif key not in _HOP_BY_HOP and key not in nominated:
-            kept.append(field)
     return kept
 
 
-def _nominated(value: bytes) -> set[bytes]:
-    """The fields that a Connection value may have removed."""
+def _nominated(headers: Headers) -> set[bytes]:
+    """The fields that the Connection fields name and may have removed."""
     return {
         option
+        for name, value in headers
+        if name.lower() == b"connection"
         for option in _members(value)
         if option not in _PROTECTED and not option.startswith(_PROTECTED_PREFIXES)
     }
