@@ -145,8 +145,16 @@ class _Attempt:
         self._exchange.on_abort = lambda _: _cancel(task)
 
     async def _connect(self, index: int) -> None:
+        try:
+            await self._try_from(index)
+        except Exception:
+            # Whatever went wrong here is logged by the task's owner; the client must not wait.
+            respond_error(self._exchange, LapdevError(), HOP)
+            raise
+
+    async def _try_from(self, index: int) -> None:
         """The request is on its way to the first candidate from `index` on that is up."""
-        error: LapdevError | None = None
+        error = LapdevError("there is nobody to ask")
         for position, candidate in enumerate(self._decision.candidates[index:], index):
             self._index, self._candidate = position, candidate
             try:
@@ -157,7 +165,6 @@ class _Attempt:
                 continue
             self._send(upstream)
             return
-        assert error is not None
         respond_error(self._exchange, error, HOP)
 
     def _pass_over(self, error: LapdevError) -> None:
@@ -266,6 +273,7 @@ class _Attempt:
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
             conn_id=exchange.connection.conn_id,
+            exchange_id=(header(request.headers, b"x-request-id") or b"")[:64].decode("latin-1"),
             environment=self._environment(),
             workload=self._router.shared.identity.workload,
             error=exchange.error,

@@ -103,6 +103,14 @@ class FirstBytes(asyncio.Protocol):
         self._dialing = self._owner.tasks.spawn(self._connect(), "raw connection dials")
 
     async def _connect(self) -> None:
+        try:
+            await self._try_candidates()
+            self._dialed()
+        except Exception:
+            reset(self.transport)  # the client must not wait; the task's owner logs it
+            raise
+
+    async def _try_candidates(self) -> None:
         """The first candidate that is up is at the far side, or none is."""
         for candidate in self._owner.headerless().candidates:
             far = _Far(self)
@@ -112,8 +120,7 @@ class FirstBytes(asyncio.Protocol):
             except LapdevError:
                 continue
             self._far = far
-            break
-        self._dialed()
+            return
 
     def _dialed(self) -> None:
         if self._far is not None and (self._far.received or self._far.ended):
