@@ -29,6 +29,7 @@ COVERED_BY = {
     "lapdev/model.py": "tests/wire/test_control.py",
     "lapdev/cluster/driver.py": "tests/cluster",
     "lapdev/wire/http1/events.py": "tests/wire/http1",
+    "lapdev/store/migrations/versions/v0001_first_tables.py": "tests/store/test_migrate.py",
 }
 """Module → the test, or the folder of tests, that covers it in place of its own file."""
 
