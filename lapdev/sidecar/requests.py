@@ -193,23 +193,25 @@ class _Attempt:
     # Forwarding
 
     def _failed(self, exchange: Exchange, error: Exception, safe_to_retry: bool) -> None:
-        """No byte of a response has come."""
+        """The connection was lost, or broke the protocol, before an answer began."""
         candidate, upstream = self._candidate, self._upstream
         assert upstream is not None
         if not isinstance(error, LapdevError):
             error = LapdevError(str(error))
-        lost_laptop = isinstance(candidate, LaptopCandidate) and isinstance(error, TunnelError)
-        if lost_laptop:
-            assert isinstance(candidate, LaptopCandidate)
+        # A cut way to the candidate means that it is down. A branch's app that fails is answered
+        # for by its own sidecar; a laptop's program that closes has failed, and says so to its owner.
+        cut = not isinstance(candidate, LaptopCandidate) or isinstance(error, TunnelError)
+        if isinstance(candidate, LaptopCandidate) and cut:
             self._router.outbound.suspect(candidate)
-        if safe_to_retry and not self._retried and (lost_laptop or upstream.served > 1):
+        if safe_to_retry and upstream.served > 1 and not self._retried:
             self._retried = True
-            if lost_laptop:
-                self._pass_over(error)
-            self._connect_from(self._index + lost_laptop)
-            return
-        self._router.shared.counters.upstream_failures += 1
-        respond_error(exchange, error, HOP)
+            self._connect_from(self._index)
+        elif safe_to_retry and cut and self._index + 1 < len(self._decision.candidates):
+            self._pass_over(error)
+            self._connect_from(self._index + 1)
+        else:
+            self._router.shared.counters.upstream_failures += 1
+            respond_error(exchange, error, HOP)
 
     def _edit_response(self, head: ResponseHead) -> None:
         if head.framing is Framing.SWITCHED:

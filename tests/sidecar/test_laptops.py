@@ -265,3 +265,21 @@ async def test_a_laptop_lost_before_it_answered_gives_a_get_to_the_base() -> Non
         _, headers, body = await client.response()
         assert body == b"base"
         assert "via=fallback" in headers["lapdev-answered-by"]
+
+
+async def test_a_local_program_that_closes_without_an_answer_is_a_502_and_no_fallback() -> None:
+    async def closes(connection: AppConnection) -> None:
+        await connection.read_head()
+
+    async with (
+        recording_app(says(b"base")) as base,
+        recording_app(closes) as local,
+        cloud_with_laptop(local) as peer,
+        running(launch(base.port)) as sidecar,
+        connect(sidecar.addresses[0]) as client,
+    ):
+        sidecar.routes.apply(snapshot(intercept(peer.address)))
+        client.send(GET)
+        status, headers, _ = await client.response()
+        assert (status, headers["lapdev-error"]) == (502, "upstream_closed; hop=sidecar")
+        assert base.connections == []

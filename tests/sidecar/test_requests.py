@@ -242,6 +242,24 @@ async def test_a_get_is_repeated_when_a_kept_connection_dies_under_it_and_a_post
             assert (status, headers["lapdev-error"]) == (502, "upstream_closed; hop=sidecar")
 
 
+async def test_a_branch_cut_off_without_an_answer_gives_a_get_to_the_base_but_no_post() -> None:
+    async def cut_off(connection: AppConnection) -> None:
+        await connection.read_head()
+        reset(connection.writer.transport)
+
+    async with (
+        recording_app(says(b"base")) as base,
+        recording_app(cut_off) as one,
+        running(launch(base.port), branch(ONE, "one", one.address)) as sidecar,
+        connect(sidecar.addresses[0]) as client,
+    ):
+        _, headers, body = await ask(client, get("/", ONE))
+        assert body == b"base"
+        assert headers[BY] == "api; env=staging; via=fallback; reason=branch_upstream_closed"
+        post = get("/", ONE, "Content-Length: 0").replace(b"GET", b"POST")
+        assert (await ask(client, post))[0] == 502
+
+
 async def test_an_answer_header_of_the_app_is_replaced() -> None:
     async def passes_on(connection: AppConnection) -> None:
         await connection.read_head()
