@@ -199,7 +199,8 @@ class _Attempt:
         if not isinstance(error, LapdevError):
             error = LapdevError(str(error))
         # A cut way to the candidate means that it is down. A branch's app that fails is answered
-        # for by its own sidecar; a laptop's program that closes has failed, and its owner is to see.
+        # for by its own sidecar; a laptop's program that closes has failed, which its owner wants
+        # to see.
         cut = not isinstance(candidate, LaptopCandidate) or isinstance(error, TunnelError)
         if isinstance(candidate, LaptopCandidate) and cut:
             self._router.outbound.suspect(candidate)
