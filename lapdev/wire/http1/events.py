@@ -16,8 +16,8 @@ Headers = list[tuple[bytes, bytes]]
 class Framing(IntEnum):
     """How the end of a body is found (RFC 9112 §6.3)."""
 
-    NONE = 0
-    LENGTH = 1
+    NONE = 0  # no body, and no length declared that could be forwarded as one
+    LENGTH = 1  # also a declared length of zero
     CHUNKED = 2
     UNTIL_CLOSE = 3  # responses only
     SWITCHED = 4  # after 101: no longer HTTP

@@ -1,5 +1,8 @@
 """Where a body ends: RFC 9112 §6.3 as numbered steps, one function for each direction.
 
+A declared length of zero is a declared length: an empty answer that is forwarded without its
+Content-Length would have no end. `Framing.NONE` means that nothing was, or can be, declared.
+
 Both read only the `Facts` that were collected from the head. A message that two readers could
 frame in two ways is refused, also where the RFC lets a recipient repair it: we forward messages.
 """
@@ -48,8 +51,7 @@ def request_framing(facts: Facts, minor: int) -> tuple[Framing, int]:
     # 6. "If a valid Content-Length header field is present without Transfer-Encoding, its decimal
     #    value defines the expected message body length in octets".
     if b"content-length" in facts:
-        length = _content_length(facts[b"content-length"])
-        return (Framing.LENGTH, length) if length else (Framing.NONE, 0)
+        return Framing.LENGTH, _content_length(facts[b"content-length"])
     # 7. "If this is a request message and none of the above are true, then the message body length
     #    is zero".
     return Framing.NONE, 0
@@ -79,7 +81,7 @@ def response_framing(facts: Facts, minor: int, status: int, method: bytes) -> tu
         return Framing.CHUNKED, 0
     # 5. and 6.
     if length >= 0:
-        return (Framing.LENGTH, length) if length else (Framing.NONE, 0)
+        return Framing.LENGTH, length
     # 7. concerns requests only.
     # 8. "Otherwise, this is a response message without a declared message body length, so the
     #    message body length is determined by the number of octets received prior to the server

@@ -85,7 +85,8 @@ def _expects_continue(head: RequestHead, facts: Facts) -> bool:
         raise RemoteProtocolError("an Expect other than 100-continue", status=417)
     # "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST ignore that
     # expectation"; without content there is nothing to wait for (ibid.).
-    return head.minor == 1 and head.framing is not Framing.NONE
+    has_content = head.framing is Framing.CHUNKED or head.content_length > 0
+    return head.minor == 1 and has_content
 
 
 def _upgrade(facts: Facts) -> bytes:

@@ -178,7 +178,7 @@ class RequestParser:
 
     def _start_body(self, head: RequestHead, data: bytes, pos: int) -> list[RequestEvent]:
         events: list[RequestEvent] = [head]
-        if head.framing is Framing.NONE:
+        if head.framing is not Framing.CHUNKED and not head.content_length:
             self._end_message(data, pos, events)
             return events
         if head.framing is Framing.LENGTH:

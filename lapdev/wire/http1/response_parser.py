@@ -12,6 +12,7 @@ from lapdev.wire.http1.events import (
     INNER_LIMITS,
     BodyEnd,
     Framing,
+    Headers,
     Limits,
     ResponseEvent,
     ResponseHead,
@@ -209,11 +210,13 @@ class ResponseParser:
         match head.framing:
             case Framing.NONE:
                 if head.status >= 200:
-                    events.append(BodyEnd())
-                    self._state = _State.IDLE
+                    self._end_message(events)
                 return
             case Framing.SWITCHED:
                 self._state = _State.SWITCHED
+                return
+            case Framing.LENGTH if not head.content_length:
+                self._end_message(events)
                 return
             case Framing.LENGTH:
                 self._body = LengthBody(head.content_length)
@@ -231,10 +234,13 @@ class ResponseParser:
             events.append(payload)
         if end < 0:
             return len(data)
-        events.append(BodyEnd(body.trailers()))
+        self._end_message(events, body.trailers())
+        return end
+
+    def _end_message(self, events: list[ResponseEvent], trailers: Headers | None = None) -> None:
+        events.append(BodyEnd(trailers or []))
         self._body = None
         self._state = _State.IDLE
-        return end
 
 
 def _check_status_line(line: bytes) -> None:

@@ -47,10 +47,9 @@ def last_chunk_bytes(trailers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
 
 
 def framing_headers(framing: Framing, content_length: int) -> Headers:
-    """The fields that announce a body framed like this; none where there is no body to announce.
+    """The fields that announce a body framed like this; none where nothing is announced.
 
-    For a request that may have content but has none, and for an empty answer, the caller adds
-    `Content-Length: 0` by asking for `Framing.LENGTH`.
+    An empty body that must be announced, as in most answers, is `Framing.LENGTH` with length 0.
     """
     if framing is Framing.LENGTH:
         return [(b"Content-Length", b"%d" % content_length)]

@@ -24,7 +24,7 @@ ZERO: Headers = [(b"Content-Length", b"0")]
     [
         (CHUNKED, (Framing.CHUNKED, 0)),  # 4
         (FIVE, (Framing.LENGTH, 5)),  # 6
-        (ZERO, (Framing.NONE, 0)),
+        (ZERO, (Framing.LENGTH, 0)),
         ([], (Framing.NONE, 0)),  # 7
     ],
 )
@@ -44,7 +44,8 @@ def test_a_request_is_framed_by_the_first_step_that_applies(
         (b"GET", 304, FIVE, (Framing.NONE, 0)),
         (b"GET", 200, CHUNKED, (Framing.CHUNKED, 0)),  # 4
         (b"GET", 200, FIVE, (Framing.LENGTH, 5)),  # 6
-        (b"POST", 500, ZERO, (Framing.NONE, 0)),
+        (b"POST", 500, ZERO, (Framing.LENGTH, 0)),
+        (b"HEAD", 200, ZERO, (Framing.NONE, 0)),
         (b"GET", 200, [], (Framing.UNTIL_CLOSE, 0)),  # 8
         (b"head", 200, [], (Framing.UNTIL_CLOSE, 0)),
     ],

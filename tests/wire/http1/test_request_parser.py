@@ -235,10 +235,13 @@ def test_a_body_of_known_length_arrives() -> None:
     assert outcome.complete == 1
 
 
-def test_content_length_zero_is_no_body() -> None:
-    outcome = requests(post(b"Content-Length: 0\r\n"))
-    assert outcome.request.framing is Framing.NONE
-    assert outcome.complete == 1
+def test_a_declared_length_of_zero_stays_declared() -> None:
+    outcome = requests(post(b"Content-Length: 0\r\n") + GET)
+    first = outcome.messages[0].head
+    assert isinstance(first, RequestHead)
+    assert (first.framing, first.content_length) == (Framing.LENGTH, 0)
+    assert outcome.complete == 2
+    assert outcome.refused is None
 
 
 def test_row_23_a_get_may_have_a_body() -> None:
@@ -281,6 +284,7 @@ def test_expect_100_continue_is_noted_where_a_body_follows() -> None:
     assert requests(post(fields + b"Content-Length: 1\r\n", b"x")).request.expect_continue
     assert requests(post(fields + b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n")).request
     assert not requests(post(fields)).request.expect_continue
+    assert not requests(post(fields + b"Content-Length: 0\r\n")).request.expect_continue
     old = b"POST / HTTP/1.0\r\n" + fields + b"Content-Length: 1\r\n\r\nx"
     assert not requests(old).request.expect_continue
 

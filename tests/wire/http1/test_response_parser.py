@@ -158,6 +158,13 @@ def test_keep_alive_follows_version_and_connection(data: bytes, keep_alive: bool
     assert response(data).response.keep_alive is keep_alive
 
 
+def test_an_empty_answer_keeps_its_declared_length() -> None:
+    """Forwarded without it, a 302 would have no end on a kept connection."""
+    outcome = response(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n")
+    assert outcome.complete == 1
+    assert (outcome.response.framing, outcome.response.content_length) == (Framing.LENGTH, 0)
+
+
 # Informational answers
 
 

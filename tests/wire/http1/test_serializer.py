@@ -40,7 +40,7 @@ def test_a_request_head_is_written_as_it_is_read() -> None:
 
 
 def test_a_response_head_is_written_as_it_is_read() -> None:
-    head = ResponseHead(404, b"Not Found", [(b"Content-Length", b"0")])
+    head = ResponseHead(404, b"Not Found", [(b"Content-Length", b"0")], framing=Framing.LENGTH)
     data = response_bytes(head)
     assert data == b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
     assert response(data).response == head
