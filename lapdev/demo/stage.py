@@ -84,7 +84,9 @@ class Stage:
         self.api: Api
         self.directory = Path(tempfile.mkdtemp(prefix="lapdev-demo-"))
         self._options = options
-        self._links = self.directory / "links.json"
+        # In a folder of its own: the pods get to see all of it, and the rest holds tokens.
+        self._links = self.directory / "links" / "links.json"
+        self._write_links()
         settings = EmbeddedSettings(
             listen=options.listen,
             data_dir=str(self.directory / "lapdev"),
@@ -139,7 +141,7 @@ class Stage:
         self.api = Api(self.server, self.token())
         progress("creating the shared environment and its branches")
         await self._create()
-        self._links.write_text(json.dumps(self.previews), encoding="utf-8")
+        self._write_links()
         await wait_until(
             self._not_ready, READY_TIMEOUT, lambda problem: progress(f"waiting for {problem}")
         )
@@ -154,6 +156,10 @@ class Stage:
         await self.supervisor.aclose()
         if not self._options.keep:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _write_links(self) -> None:
+        self._links.parent.mkdir(exist_ok=True)
+        self._links.write_text(json.dumps(self.previews), encoding="utf-8")
 
     async def _create(self) -> None:
         objects = shop.manifests(self._links)

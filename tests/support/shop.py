@@ -53,13 +53,13 @@ class Shop:
 
     apps: list[App] = field(default_factory=list)
 
-    def start(self, script: str, **environment: str) -> App:
+    def start(self, script: str, *arguments: str, **environment: str) -> App:
         port = free_port()
         env = {**os.environ, "POD_IP": "127.0.0.1", "PORT": str(port), **environment}
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             env.pop(name, None)
             env.pop(name.upper(), None)
-        app = App(subprocess.Popen([sys.executable, str(APPS / script)], env=env), port)
+        app = App(subprocess.Popen([sys.executable, str(APPS / script), *arguments], env=env), port)
         self.apps.append(app)
         return app
 
@@ -78,14 +78,14 @@ def shop() -> Iterator[Shop]:
         running.stop()
 
 
-def whole_shop(running: Shop, **web_environment: str) -> App:
+def whole_shop(running: Shop, links_file: Path) -> App:
     """The four services wired to each other; returns the web page's."""
     redis = running.start("start_redis.py")
     search = running.start("start_search.py")
     api = running.start(
         "api.py", SEARCH_URL=search.url, REDIS_URL=f"redis://127.0.0.1:{redis.port}/0"
     )
-    web = running.start("web.py", API_URL=api.url, **web_environment)
+    web = running.start("web.py", str(links_file), API_URL=api.url)
     for app in running.apps:
         app.wait_listening()
     return web

@@ -27,7 +27,8 @@ REDIS_URL = os.environ.get("REDIS_URL", "redis://redis:6379/0")
 FORWARDED = ("traceparent", "tracestate")
 CHECKOUT = {"v1": "three steps", "v2": "one step"}
 
-seen_connections: set[tuple[str, int]] = set()
+last_request: dict[tuple[str, int], int] = {}
+"""Connection → the number of the last request that came over it."""
 
 
 class CountConnections:
@@ -35,10 +36,13 @@ class CountConnections:
 
     def __init__(self, inner: ASGIApp) -> None:
         self.inner = inner
+        self.requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] != "/healthz" and scope["client"]:
-            seen_connections.add(tuple(scope["client"]))
+            self.requests += 1
+            last_request[tuple(scope["client"])] = self.requests
+            scope["number"] = self.requests
         await self.inner(scope, receive, send)
 
 
@@ -93,8 +97,11 @@ async def shop(request: Request) -> JSONResponse:
     )
 
 
-async def connections(_: Request) -> JSONResponse:
-    return JSONResponse({"opened": len(seen_connections)})
+async def connections(request: Request) -> JSONResponse:
+    """Connections that carried a request since the one numbered `after`: all, without it."""
+    after = int(request.query_params.get("after", "0"))
+    used = sum(number > after for number in last_request.values())
+    return JSONResponse({"opened": used, "requests": request.scope["number"]})
 
 
 async def healthz(_: Request) -> PlainTextResponse:
@@ -132,5 +139,6 @@ if __name__ == "__main__":
         host=os.environ.get("POD_IP", "0.0.0.0"),
         port=int(os.environ.get("PORT", "8080")),
         log_level="warning",
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
     )

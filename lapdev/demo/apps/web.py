@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,7 +25,7 @@ from starlette.websockets import WebSocket
 
 VERSION = os.environ.get("VERSION", "v1")
 API_URL = os.environ.get("API_URL", "http://api:8080")
-LINKS_FILE = os.environ.get("SHOP_LINKS", "")
+LINKS_FILE = sys.argv[1] if len(sys.argv) > 1 else ""
 API_CONNECTIONS = 8
 FORWARDED = ("traceparent", "tracestate")
 DOWNLOAD_BLOCK = bytes(range(256)) * 256
@@ -42,7 +43,7 @@ class Api:
             limits=httpx.Limits(
                 max_connections=API_CONNECTIONS,
                 max_keepalive_connections=API_CONNECTIONS,
-                keepalive_expiry=4.0,
+                keepalive_expiry=60.0,
             ),
         )
 
@@ -99,7 +100,7 @@ async def hops(request: Request) -> JSONResponse:
 
 async def connections(request: Request) -> JSONResponse:
     """How many connections the API has seen, and how often this process had to ask twice."""
-    seen = await request.app.state.api.get("/connections", request)
+    seen = await request.app.state.api.get("/connections", request, **request.query_params)
     return JSONResponse({**seen, "retries": request.app.state.api.retries})
 
 

@@ -14,6 +14,6 @@ from tests.support import shop
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[shop.App]:
     links = tmp_path_factory.mktemp("shop") / "links.json"
     with shop.shop() as running:
-        page = shop.whole_shop(running, SHOP_LINKS=str(links))
+        page = shop.whole_shop(running, links)
         links.write_text(json.dumps({"shop": page.url, "checkout-v2": "http://two.test/"}))
         yield page

@@ -32,4 +32,7 @@ def test_connections_are_counted_once_each_and_probes_not_at_all() -> None:
         httpx.get(api.url + "/healthz", trust_env=False)
         with httpx.Client(base_url=api.url, trust_env=False) as client:
             assert [client.get("/connections").json()["opened"] for _ in range(3)] == [1, 1, 1]
-        assert httpx.get(api.url + "/connections", trust_env=False).json() == {"opened": 2}
+        counts = httpx.get(api.url + "/connections", trust_env=False).json()
+        assert counts == {"opened": 2, "requests": 4}
+        counts = httpx.get(api.url + "/connections?after=4", trust_env=False).json()
+        assert counts == {"opened": 1, "requests": 5}
