@@ -257,7 +257,8 @@ class LocalNamespace:
         always = self.machine.options.own_folders()
         words: list[str] = []
         for container in workload.deployment.containers:
-            words += local_command(workload.deployment, container)
+            known = {variable.name: variable.value for variable in container.env}
+            words += local_command(workload.deployment, container, known)
             if container.working_dir:
                 always.append(container.working_dir)
         return kept_paths(words, always)
