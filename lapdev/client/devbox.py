@@ -75,12 +75,14 @@ def list_(client: RestClient, as_json: bool, environment: str | None, everyone: 
     if as_json:
         print_json(found)
         return
+    environments = client.call("GET", "environments")["environments"]
+    names = {environment["id"]: environment["name"] for environment in environments}
     print_table(
         ["ID", "ENVIRONMENT", "SERVICE", "PORTS", "DEVICE", "CONNECTED"],
         [
             [
                 item["id"],
-                item["environment"],
+                names.get(item["environment"], item["environment"]),
                 item["service"],
                 ",".join(f"{p['service_port']}:{p['local_port']}" for p in item["ports"]),
                 item["device"],

@@ -23,7 +23,8 @@ async def test_an_intercept_is_added_listed_and_removed(api: ServedApi) -> None:
     assert not made["device_connected"]
     assert await api.json(intercept_group, "list") == {"intercepts": [made]}
     assert await api.json(intercept_group, "list", "-e", "shop") == {"intercepts": [made]}
-    assert "8080:3001" in (await api.run(intercept_group, "list")).stdout
+    shown = (await api.run(intercept_group, "list")).stdout.splitlines()[1]
+    assert shown.split() == [made["id"], "shop", "web", "8080:3001", device, "no"]
     assert await api.json(intercept_group, "rm", made["id"]) == {"removed": made["id"]}
     assert await api.json(intercept_group, "list", "--all") == {"intercepts": []}
 
