@@ -1,0 +1,61 @@
+"""What a spec asks for, checked."""
+
+from __future__ import annotations
+
+import pytest
+
+from lapdev.cluster.driver import NamespaceSpec, WorkloadSpec
+from lapdev.cluster.wanted import endpoint_port, selects, service_port, wanted_namespace
+from lapdev.errors import ConfigError, NoRoute
+from lapdev.model import Service, ServicePort
+from tests.cluster.contract import deployment, service, sidecar, spec
+
+
+def digest(*, replicas: int = 1, answer: str = "", with_sidecar: bool = False) -> str:
+    manifest = deployment("web", answer=answer, replicas=replicas)
+    return wanted_namespace(spec(manifest, with_sidecar=with_sidecar)).workloads["web"].digest
+
+
+def test_the_digest_knows_the_template_and_the_sidecar_but_not_the_replicas() -> None:
+    assert digest() == digest(replicas=5)
+    assert len({digest(), digest(answer="x"), digest(with_sidecar=True)}) == 3
+
+
+def test_a_workload_may_be_there_once() -> None:
+    twice = WorkloadSpec("web", deployment("web"), None)
+    with pytest.raises(ConfigError, match="workload web is there twice"):
+        wanted_namespace(NamespaceSpec("shop", (twice, twice)))
+
+
+def test_a_field_no_pod_has_is_found_before_anything_starts() -> None:
+    manifest = deployment("web")
+    source = {"fieldRef": {"fieldPath": "status.phase"}}
+    container = manifest["spec"]["template"]["spec"]["containers"][0]
+    container["env"].append({"name": "P", "valueFrom": source})
+    with pytest.raises(ConfigError, match=r"status\.phase"):
+        wanted_namespace(spec(manifest))
+
+
+def test_a_service_selects_by_all_its_labels() -> None:
+    workload = wanted_namespace(spec(deployment("web"))).workloads["web"]
+    assert selects(service("web"), workload)
+    assert not selects(Service("x", {"app": "web", "tier": "front"}, ()), workload)
+
+
+def test_the_sidecar_takes_its_own_ports_and_the_container_the_others() -> None:
+    manifest = deployment("web")
+    guarded = WorkloadSpec("web", manifest, sidecar("web", port=80))
+    workload = wanted_namespace(NamespaceSpec("shop", (guarded,))).workloads["web"]
+    assert endpoint_port(workload, "web", ServicePort(80, "http")) == 15001
+    assert endpoint_port(workload, "other", ServicePort(80, "http")) == 8080
+    assert endpoint_port(workload, "web", ServicePort(81, 9000)) == 9000
+    assert endpoint_port(workload, "web", ServicePort(81, "none")) is None
+
+
+def test_a_port_that_is_not_declared_is_no_route() -> None:
+    wanted = wanted_namespace(spec(deployment("web")))
+    assert service_port(wanted, "web", 80).target == "http"
+    with pytest.raises(NoRoute, match="shop has no service web with port 81"):
+        service_port(wanted, "web", 81)
+    with pytest.raises(NoRoute, match="an unknown namespace"):
+        service_port(None, "web", 80)
