@@ -257,6 +257,7 @@ class MuxConnection:
         self._send_stream_frame(stream.open_frame)
 
     def send_accept(self, stream: MuxStream) -> None:
+        stream.accept_told = self.attached and self.resuming is None
         fields = (stream.stream_id, stream.receive_limit)
         self._send_stream_frame(encode(FrameType.ACCEPT, *fields))
 

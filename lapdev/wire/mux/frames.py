@@ -259,13 +259,18 @@ def decode(message: bytes) -> list[list[Any]]:
         strict_map_key=True,
     )
     unpacker.feed(message)
+    frames = []
+    end = 0
     try:
-        frames = [frame for frame in unpacker if _check(frame)]
+        for frame in unpacker:
+            end = unpacker.tell()
+            if _check(frame):
+                frames.append(frame)
     except UnicodeDecodeError as exc:
         raise violation("a string is not UTF-8", CloseCode.INVALID_DATA) from exc
     except (ValueError, TypeError, msgpack.UnpackException) as exc:
         raise violation(f"not msgpack: {exc!r:.80}", CloseCode.INVALID_DATA) from exc
-    if unpacker.tell() != len(message):
+    if end != len(message):
         raise violation("a frame is cut off at the end of its message", CloseCode.INVALID_DATA)
     return frames
 

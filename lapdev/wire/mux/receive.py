@@ -146,7 +146,8 @@ def _on_credit(connection: MuxConnection, frame: list[Any], events: list[Event])
     stream.send_limit = max(stream.send_limit, limit)
     if stream.finished and stream.credited == stream.consumed_position:
         del connection.streams[stream_id]
-    elif stream.fin_acked and stream.discarding and stream.received and stream.final < 0:
+    elif stream.fin_acked and stream.discarding and stream.received == stream.receive_limit:
+        # The peer has read all of ours and is stuck with what nobody here will read.
         connection.reset(stream, "closed", "the reader has gone")
     else:
         connection.sender.schedule(stream)

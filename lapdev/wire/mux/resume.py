@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lapdev.wire.mux.connection import MuxConnection
 
 ACCEPTED = 1
-"""RESUME flag: the stream is accepted, as far as the sender of the flag knows."""
+"""RESUME flag: the stream is accepted. From its acceptor it stands for a lost ACCEPT."""
 
 MAX_LISTED = 65_536
 """More than any two ends can hold between them."""
@@ -59,6 +59,7 @@ def resume_frames(connection: MuxConnection) -> list[bytes]:
     entries = []
     for stream in connection.streams.values():
         stream.grant()
+        stream.accept_told = stream.accepted
         entries.append(
             [
                 stream.stream_id,
@@ -112,8 +113,8 @@ def _go_on(
         stream.accepted = True
         stream.open_frame = b""
         events.append(StreamAccepted(stream))
-    if not stream.local and stream.accepted and not flags & ACCEPTED:
-        connection.send_accept(stream)
+    if not stream.local and stream.accepted and not stream.accept_told:
+        connection.send_accept(stream)  # accepted after our own list was made
     if stream.finished:
         connection.forget(stream)
     else:

@@ -35,6 +35,7 @@ class MuxStream:
         "_skip",
         "_unacked",
         "_unsent",
+        "accept_told",
         "accepted",
         "acked",
         "consumed",
@@ -69,6 +70,8 @@ class MuxStream:
         self.owner: object = None
         """Whatever the owner of the connection keeps with the stream."""
         self.accepted = False
+        self.accept_told = False
+        """The opener has been, or is being, told on the connection of the hour."""
         self.open_frame = b""
         """The OPEN, until the peer is known to have it."""
         # Sending
