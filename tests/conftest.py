@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 import uvloop
 
+TEST_TIMEOUT = 60.0
+"""Seconds an asynchronous test may take. pytest-timeout's alarm does not reach a waiting uvloop,
+and its thread ends the whole run: it is left for what blocks the loop."""
+
 ENDING_TIMEOUT = 0.2
 """Seconds in which tasks that the end of a test has ended may be over."""
 
@@ -69,12 +73,19 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 async def no_task_left_behind() -> AsyncIterator[None]:
     """Looks while the loop still runs: closing it cancels what is left, and hides it."""
+    deadline = asyncio.get_running_loop().call_later(TEST_TIMEOUT, _give_up)
     yield
+    deadline.cancel()
     left = asyncio.all_tasks() - _current()
     if left:  # what the test's last lines cancelled or answered may end now
         _, left = await asyncio.wait(left, timeout=ENDING_TIMEOUT)
     names = sorted(f"task {task.get_name()}" for task in left)
     assert not names, "left behind: " + ", ".join(names)
+
+
+def _give_up() -> None:
+    for task in asyncio.all_tasks():
+        task.cancel(f"the test took longer than {TEST_TIMEOUT:.0f} seconds")
 
 
 def _current() -> set[asyncio.Task[Any]]:

@@ -34,8 +34,11 @@ def test_leaves():
 }
 
 
-def run_pytest(folder: Path, text: str, **env: str) -> subprocess.CompletedProcess[str]:
-    (folder / "conftest.py").write_text("from tests.conftest import *\n")
+def run_pytest(
+    folder: Path, text: str, extra: str = "", **env: str
+) -> subprocess.CompletedProcess[str]:
+    """pytest on one file, under our conftest followed by `extra`."""
+    (folder / "conftest.py").write_text("from tests.conftest import *\n" + extra)
     (folder / "test_case.py").write_text(text)
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     argv += [f"--rootdir={folder}", f"--confcutdir={folder}", "-c", str(PROJECT / "pyproject.toml")]
@@ -56,6 +59,19 @@ def test_what_a_test_leaves_behind_fails_it(tmp_path: Path, what: str) -> None:
     done = run_pytest(tmp_path, CASES[what])
     assert done.returncode == 1, done.stdout
     assert f"left behind: {what} " in done.stdout
+
+
+@pytest.mark.slow
+def test_an_endless_test_fails_and_the_next_one_runs(tmp_path: Path) -> None:
+    text = (
+        "import asyncio\n"
+        "async def test_endless():\n    await asyncio.Event().wait()\n"
+        "async def test_after():\n    pass\n"
+    )
+    done = run_pytest(tmp_path, text, "import tests.conftest as c; c.TEST_TIMEOUT = 0.5\n")
+    assert done.returncode == 1
+    assert "1 failed, 1 passed" in done.stdout
+    assert "the test took longer than" in done.stdout
 
 
 @pytest.mark.slow
