@@ -71,6 +71,7 @@ class LocalNamespace:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: Tasks = field(default_factory=Tasks)
     _reported: object = None
+    _complaints: set[str] = field(default_factory=set)
 
     async def open(self) -> None:
         """It has addresses and, with isolation, a bridge."""
@@ -155,8 +156,8 @@ class LocalNamespace:
             try:
                 self._step_pods()
                 await self._step_proxies()
-            except (ClusterError, ConfigError, OSError) as exc:
-                get_logger().error("namespace_failed", target=self.name, error=str(exc))
+            except (ClusterError, ConfigError) as exc:
+                self._complain(str(exc), exc.hint)
             self._report()
 
     def _report(self) -> None:
@@ -165,6 +166,12 @@ class LocalNamespace:
         if facts != self._reported:
             self._reported = facts
             self.machine.changed(self.name)
+
+    def _complain(self, problem: str, hint: str) -> None:
+        """Once: the same step is taken again after every change."""
+        if problem not in self._complaints:
+            self._complaints.add(problem)
+            get_logger().error("namespace_failed", target=self.name, error=problem, hint=hint)
 
     def _step_pods(self) -> None:
         for name in {*self.wanted.workloads, *(pod.workload.name for pod in self.pods())}:
@@ -215,7 +222,10 @@ class LocalNamespace:
         for key, port in wanted.items():
             if key not in self._proxies:
                 self._proxies[key] = ServiceProxy(self._front(key[0], port))
-            await self._proxies[key].update()
+            try:
+                await self._proxies[key].update()
+            except ClusterError as exc:
+                self._complain(f"service {key[0]}: {exc}", exc.hint)
 
     def _front(self, service: str, port: ServicePort) -> Front:
         def endpoints() -> tuple[str, ...]:

@@ -7,12 +7,13 @@ refused at once, as in a cluster.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lapdev.errors import ConnectFailed
+from lapdev.errors import ClusterError, ConnectFailed
 from lapdev.log import get_logger
 from lapdev.net.address import InheritedAddress
 from lapdev.net.listener import BACKLOG, Listener, dial, listen
@@ -45,7 +46,11 @@ class ServiceProxy:
         self._turn = 0
 
     async def update(self) -> None:
-        """Listening or not agrees with whether there are endpoints."""
+        """Listening or not agrees with whether there are endpoints.
+
+        Raises:
+            ClusterError: the address cannot be listened on; says what to do.
+        """
         if self.front.endpoints() and self._listener is None:
             fd = _bound_socket(self.front)
             self._listener = await listen(InheritedAddress(fd), lambda: _Caller(self))
@@ -116,11 +121,20 @@ class _Caller(Waiting):
 
 def _bound_socket(front: Front) -> int:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if front.device:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, front.device.encode())
-    sock.bind((front.host, front.port))
-    sock.listen(BACKLOG)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if front.device:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, front.device.encode())
+        sock.bind((front.host, front.port))
+        sock.listen(BACKLOG)
+    except OSError as exc:
+        sock.close()
+        hint = "stop what listens there"
+        if exc.errno == errno.EACCES:
+            hint = f"sysctl -w net.ipv4.ip_unprivileged_port_start={front.port}, or use isolation"
+        raise ClusterError(
+            f"pods cannot dial {front.host}:{front.port}: {exc.strerror}", hint=hint
+        ) from exc
     return sock.detach()
 
 

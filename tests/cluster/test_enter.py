@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from lapdev.cluster.spawner import ENTER_SCRIPT
 
 def run(*command: str, cwd: str = "/") -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-I", "-S", ENTER_SCRIPT, "process", "-1", cwd, *command]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    env = {"PATH": os.defpath}
+    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=20, check=False)
 
 
 def test_it_becomes_the_command_in_its_folder(tmp_path: Path) -> None:
