@@ -33,6 +33,7 @@ COMMANDS: Table = {
 
 DEVBOX_COMMANDS: Table = {
     "connect": ("lapdev.devbox.commands:connect", "Hold the link to an environment."),
+    "disconnect": ("lapdev.devbox.commands:disconnect", "End the link of this machine."),
     "run": ("lapdev.devbox.commands:run", "Run a program that reaches services by name."),
     "status": ("lapdev.devbox.commands:status", "Show the link and its intercepts."),
     "services": ("lapdev.devbox.commands:services", "List the environment's services."),

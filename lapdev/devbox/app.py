@@ -14,7 +14,7 @@ from lapdev.devbox.account import find_account
 from lapdev.devbox.proxy import Proxy
 from lapdev.devbox.session import Session
 from lapdev.devbox.state_file import DevboxStatus, StateFile, state_dir, this_device
-from lapdev.errors import LapdevError
+from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, TunnelRefused
 from lapdev.model import RoleName
 from lapdev.net.tasks import Tasks
 from lapdev.serve import announce_ready
@@ -46,10 +46,11 @@ class Devbox:
             instance=new_id(),
         )
         self._uplink = Uplink(options, self.session)
+        self._uplink.on_failed = self._dial_failed
 
     async def __aenter__(self) -> Self:
         self.proxy_address = await self._proxy.start(self.settings.proxy)
-        self._tasks.spawn(self._hold_link(), "devbox uplink")
+        self._tasks.spawn(self._uplink.run(), "devbox uplink")
         return self
 
     async def __aexit__(
@@ -58,6 +59,10 @@ class Devbox:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """The link is ended at both ends, and what went through it is cut. Idempotent."""
         await self._proxy.aclose()
         await self._tasks.aclose()
 
@@ -77,11 +82,17 @@ class Devbox:
             intercepts=[asdict(item) for item in state.intercepts] if state else [],
         )
 
-    async def _hold_link(self) -> None:
-        try:
-            await self._uplink.run()
-        except LapdevError as exc:
-            self.session.fail(exc)
+    def _dial_failed(self, error: Exception) -> None:
+        if isinstance(error, TunnelRefused) and error.answer_status in (401, 403):
+            self.session.fail(
+                LoginRequired(
+                    f"{self._account.server} does not take this token",
+                    hint="set LAPDEV_TOKEN_FILE to a file with a valid one",
+                )
+            )
+        else:
+            reason = str(error) or type(error).__name__
+            self.session.unreachable(ConnectFailed(f"{self._account.server}: {reason}"))
 
     def _changed(self) -> None:
         self._on_change(self.status())

@@ -122,7 +122,7 @@ def describe(status: DevboxStatus) -> str:
         f"Proxy (HTTP and SOCKS5) on {status.proxy}",
     ]
     if status.error:
-        lines.append(f"Refused: {status.error}")
+        lines.append(f"Not connected: {status.error}")
     for item in status.intercepts:
         for ports in item["ports"]:
             takes = f"{item['service']}:{ports['service_port']}"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lapdev.errors import LapdevError, NoRoute, RemoteProtocolError, UpstreamError
+from lapdev.errors import LapdevError, NoRoute, UpstreamError
 from lapdev.net.exchange import Exchange
 from lapdev.net.http_client import UpstreamConnection
 from lapdev.net.http_server import HttpServer, ServerOptions
@@ -71,11 +71,7 @@ class PlainRequests:
 
     def _handle(self, exchange: Exchange) -> None:
         request = exchange.request
-        try:
-            host, port = _authority(request)
-        except RemoteProtocolError as exc:
-            answer(exchange, exc)
-            return
+        host, port = _authority(request)
         headers = without_framing(strip_hop_by_hop(request.headers))
         kept = [(name, value) for name, value in headers if name.lower() not in _FOR_THE_PROXY]
         head = RequestHead(
@@ -126,8 +122,6 @@ def answer(exchange: Exchange, error: LapdevError) -> None:
         exchange.abort(error.cause)
         return
     status = 502 if isinstance(error, NoRoute) else error.status
-    if isinstance(error, RemoteProtocolError):
-        status = error.answer_status
     text = f"lapdev devbox: {error.detail}\n" + (f"{error.hint}\n" if error.hint else "")
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
@@ -137,17 +131,9 @@ def answer(exchange: Exchange, error: LapdevError) -> None:
 
 
 def _authority(request: RequestHead) -> tuple[str, int]:
-    """Host and port that the request's URL named.
-
-    Raises:
-        RemoteProtocolError: URL and Host header name different hosts.
-    """
-    # The parser reduced the URL to its path and kept the name; the port is in the Host field only,
-    # so that field has to be about the same host (RFC 9112 §3.2.2 has clients send it so).
-    name, _, port = (header(request.headers, b"host") or b"").lower().partition(b":")
-    if name.removesuffix(b".") != request.host:
-        raise RemoteProtocolError("the URL and the Host header name different hosts")
-    return request.host.decode("latin-1"), int(port) if port.isdigit() else 80
+    """Host and port that the request's URL named; the parser has put both into Host."""
+    _, colon, port = (header(request.headers, b"host") or b"").rpartition(b":")
+    return request.host.decode("latin-1"), int(port) if colon and port.isdigit() else 80
 
 
 def _upstreams_of(exchange: Exchange) -> dict[tuple[str, int], UpstreamConnection]:

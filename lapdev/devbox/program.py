@@ -8,8 +8,10 @@ import signal
 from collections.abc import Mapping, Sequence
 
 from lapdev.devbox.app import Devbox
-from lapdev.errors import ConfigError
+from lapdev.errors import ConfigError, NotReady
 from lapdev.settings import DevboxSettings
+
+START_TIMEOUT = 15.0
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -26,7 +28,11 @@ async def run_alone(settings: DevboxSettings, command: Sequence[str]) -> int:
         LapdevError: no account, or the cloud refused the session.
     """
     async with Devbox(settings) as devbox:
-        await devbox.session.wait_started()
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                await devbox.session.wait_started()
+        except TimeoutError as exc:
+            raise devbox.session.error or NotReady("the cloud does not answer") from exc
         return await _run_program(command, proxy_environment(devbox.proxy_address, os.environ))
 
 

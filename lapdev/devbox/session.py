@@ -38,7 +38,7 @@ class Session:
     ) -> None:
         self.state: SessionState | None = None
         self.error: LapdevError | None = None
-        """Why the cloud would not start the session; None once it did."""
+        """Why there is no session now, or none yet; None once there is."""
         self.tunnel: Tunnel | None = None
         self._device = device
         self._environment = environment
@@ -66,6 +66,11 @@ class Session:
         """There is no session, for this reason."""
         self.error = error
         self._settled.set()
+        self._on_change()
+
+    def unreachable(self, error: LapdevError) -> None:
+        """The cloud cannot be reached now, for this reason; it is tried again."""
+        self.error = error
         self._on_change()
 
     def open_service(self, host: str, port: int, protocol: asyncio.Protocol) -> Stream:

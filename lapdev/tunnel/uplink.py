@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lapdev.errors import LapdevError, RemoteProtocolError, TunnelClosed, TunnelRefused
@@ -55,6 +56,8 @@ class Uplink:
         """The session of the hour, also while its connection is away; None when there is none."""
         self.last_error: Exception | None = None
         """Why the last try failed; None while connected. TunnelRefused: the credential."""
+        self.on_failed: Callable[[Exception], None] | None = None
+        """Runs after each try that failed; must not raise."""
         self._options = options
         self._handler = handler
         self._session = new_id()
@@ -124,6 +127,8 @@ class Uplink:
                 error=str(error) or type(error).__name__,
             )
         self.last_error = error
+        if self.on_failed is not None:
+            self.on_failed(error)
 
     def hello(self) -> Hello:
         options = self._options
