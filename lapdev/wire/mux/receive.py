@@ -140,9 +140,14 @@ def _on_credit(connection: MuxConnection, frame: list[Any], events: list[Event])
         connection.session.credit(consumed, limit)
         return
     stream = connection.streams.get(stream_id)
-    if stream is None or stream.reset_cause:
+    if stream is None:
         return  # it crossed with the stream's end
     stream.acknowledge(consumed)
+    if stream.reset_cause:
+        # Our RESET crossed with the peer's last word.
+        if stream.forgotten_by_peer:
+            del connection.streams[stream_id]
+        return
     stream.send_limit = max(stream.send_limit, limit)
     if stream.finished and stream.credited == stream.consumed_position:
         del connection.streams[stream_id]

@@ -103,9 +103,13 @@ def _go_on(
 ) -> None:
     received, limit, flags = entry
     if stream.reset_cause:
-        # Bytes beyond `received` are lost for good: the final offset is what the peer has.
-        stream.sent = min(stream.sent, received)
-        connection.send_reset(stream)
+        stream.acknowledge(received)
+        if stream.forgotten_by_peer:
+            connection.forget(stream)
+        else:
+            # Bytes beyond `received` are lost for good: the final offset is what the peer has.
+            stream.sent = min(stream.sent, received)
+            connection.send_reset(stream)
         return
     stream.rewind(received)
     stream.send_limit = max(stream.send_limit, limit)

@@ -258,6 +258,14 @@ class MuxStream:
         self.receive_limit = max(self.receive_limit, self.consumed + self.window)
 
     @property
+    def forgotten_by_peer(self) -> bool:
+        """The peer knows, or will before anything else we say, that both directions ended.
+
+        It does not answer a RESET any more.
+        """
+        return self.fin_acked and self.final >= 0 and self.credited == self.final + 1
+
+    @property
     def finished(self) -> bool:
         """Both directions ended, and each end knows."""
         return self.fin_acked and self.consumed == self.final

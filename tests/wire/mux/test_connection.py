@@ -200,6 +200,25 @@ def test_both_ends_reset_at_once() -> None:
     assert not pair.acceptor.happened(StreamEnded)
 
 
+def test_a_reset_that_crosses_with_the_peers_last_word_leaves_nothing_behind() -> None:
+    pair = Pair()
+    stream = pair.dialler.mux.open(TARGET)
+    pair.settle()
+    pair.acceptor.mux.finish(pair.acceptor.opened[0])
+    pair.dialler.mux.finish(stream)
+    for end in (pair.acceptor, pair.dialler):
+        pair.flush(end)
+    for end in (pair.acceptor, pair.dialler):
+        pair.deliver(end)
+    for end in (pair.acceptor, pair.dialler):
+        pair.flush(end)  # each says that it has seen the other's end
+    pair.dialler.mux.reset(stream, "aborted")
+    pair.settle()
+    assert not pair.acceptor.happened(StreamEnded)
+    assert not pair.acceptor.mux.streams
+    assert not pair.dialler.mux.streams
+
+
 def test_row_62_streams_that_nobody_accepts_are_refused_past_256() -> None:
     pair = Pair()
     pair.acceptor.accepting = False
