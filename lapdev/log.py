@@ -218,9 +218,15 @@ class AccessLog:
         write: Callable[[bytes], object],
         role: str,
         loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        level: str = "info",
     ) -> None:
-        """`loop` is the one whose timer flushes; without it the loop running at the first line."""
+        """`loop` is the one whose timer flushes; without it the loop running at the first line.
+
+        Access lines are of level info: a role that logs less (`level`) writes none.
+        """
         self._write = write
+        self._wanted = LEVELS.index(level) <= LEVELS.index("info")
         self._head = f'","level":"info","event":"exchange_finished","role":{_quote(role)}'
         self._loop = loop
         self._lines: list[str] = []
@@ -233,6 +239,8 @@ class AccessLog:
 
     def line(self, entry: AccessLine) -> None:
         """The exchange will be in the log. Never raises."""
+        if not self._wanted:
+            return
         text = self._format(entry)
         self._lines.append(text)
         self._size += len(text)

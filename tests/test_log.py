@@ -258,6 +258,17 @@ async def test_the_line_is_ascii_whatever_comes_in() -> None:
     assert chunks[0].count(b"\n") == 1
 
 
+@pytest.mark.parametrize(("level", "lines"), [("debug", 1), ("info", 1), ("warning", 0)])
+async def test_a_role_that_logs_less_than_info_writes_no_access_lines(
+    level: str, lines: int
+) -> None:
+    chunks: list[bytes] = []
+    access = AccessLog(chunks.append, "edge", level=level)
+    access.line(AccessLine(path="/"))
+    access.flush()
+    assert len(chunks) == lines
+
+
 async def test_lines_are_written_in_batches() -> None:
     chunks: list[bytes] = []
     access = AccessLog(chunks.append, "edge")

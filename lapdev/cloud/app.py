@@ -36,7 +36,7 @@ async def run(settings: CloudSettings) -> None:
     """The cloud serves until SIGTERM or SIGINT, then drains."""
     log.configure("cloud", settings.log_level)
     data_dir = _data_dir(settings)
-    access = log.AccessLog(log.stderr_write, "cloud")
+    access = log.AccessLog(log.stderr_write, "cloud", level=settings.log_level)
     async with contextlib.AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         stack.callback(access.flush)

@@ -41,7 +41,7 @@ async def run(settings: ManagerSettings) -> None:
     # Leaving the stack is the drain, in the reverse of this order.
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
-        access = log.AccessLog(log.stderr_write, "manager")
+        access = log.AccessLog(log.stderr_write, "manager", level=settings.log_level)
         stack.callback(access.flush)
         tasks, tokens = Tasks(), PodTokens()
         feed = SidecarFeed(tokens, tasks)
