@@ -1,0 +1,91 @@
+"""docs/tunnel-protocol.md and the code say the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from lapdev.wire.control import decode_message, decode_target
+from lapdev.wire.mux.frames import (
+    LAYOUT,
+    MAX_DATA_BYTES,
+    MAX_MESSAGE_BYTES,
+    RESUME_ENTRIES,
+    CloseCode,
+    FrameType,
+    decode,
+    encode,
+)
+from lapdev.wire.mux.handshake import decode_hello, decode_welcome
+from tests.support.needs import PROJECT
+
+TEXT = (PROJECT / "docs" / "tunnel-protocol.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"(?ms)^```frame ([A-Z]+) ([0-9a-f ]+)\n(.*?)\n```$", TEXT)
+
+
+def value_of(text: str) -> Any:
+    """The example as written: JSON, with b"…" for bytes."""
+    value = json.loads(re.sub(r'b"([^"]*)"', r'{"__bytes__": "\1"}', text))
+    return _with_bytes(value)
+
+
+def _with_bytes(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_bytes(item) for item in value]
+    if isinstance(value, dict) and "__bytes__" in value:
+        return value["__bytes__"].encode()
+    return value
+
+
+@pytest.mark.parametrize(("name", "hexadecimal", "text"), EXAMPLES)
+def test_every_example_decodes_to_what_the_text_says_and_encodes_to_its_bytes(
+    name: str, hexadecimal: str, text: str
+) -> None:
+    wire, value = bytes.fromhex(hexadecimal.replace(" ", "")), value_of(text)
+    assert decode(wire) == [value]
+    assert FrameType[name] == value[0]
+    assert encode(FrameType[name], *value[1:]) == wire
+
+
+def test_every_frame_type_has_an_example() -> None:
+    assert {name for name, _, _ in EXAMPLES} == {kind.name for kind in FrameType}
+
+
+def test_the_table_of_frames_is_the_codes_layout() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([A-Z]+) \| ([a-z_, ]+) \|$", TEXT, re.MULTILINE)
+    written = {(int(number), name): fields.split(", ") for number, name, fields in rows}
+    assert written == {
+        (int(kind), kind.name): [field for field, _ in LAYOUT[kind]] for kind in FrameType
+    }
+
+
+def test_the_handshakes_examples_are_valid_and_their_keys_are_documented() -> None:
+    for name, hexadecimal, text in EXAMPLES:
+        wire = bytes.fromhex(hexadecimal.replace(" ", ""))
+        if name == "HELLO":
+            decode_hello(wire)
+        elif name == "WELCOME":
+            decode_welcome(wire)
+        else:
+            continue
+        section = TEXT[TEXT.index(f"**{name}** (") : TEXT.index(f"```frame {name}")]
+        keys = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+        assert keys == set(value_of(text)[1])
+
+
+def test_the_examples_of_open_and_call_are_real_messages() -> None:
+    values = {name: value_of(text) for name, _, text in EXAMPLES}
+    decode_target(values["OPEN"][2])
+    decode_message(values["CALL"][2], values["CALL"][3])
+    answer = values["REPLY"][3]
+    decode_message(answer["name"], answer["body"])
+
+
+def test_every_close_code_and_limit_is_documented() -> None:
+    for code in CloseCode:
+        assert re.search(rf"^\| {int(code)} \| ", TEXT, re.MULTILINE), code
+    for number in (MAX_MESSAGE_BYTES, MAX_DATA_BYTES, RESUME_ENTRIES):
+        assert f"{number:,}" in TEXT
