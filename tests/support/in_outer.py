@@ -53,12 +53,15 @@ def in_outer(function: Callable[[Path], Awaitable[None]]) -> Callable[[], None]:
 
 def main(module: str, function: str, *arguments: str) -> None:
     from lapdev.cluster.namespaces import enter_outer
+    from lapdev.serve import loop_factory
 
     enter_outer()
     test = getattr(importlib.import_module(module), function)
     test = getattr(test, "inner", test)
     with tempfile.TemporaryDirectory(prefix="lapdev-test-") as folder:
-        asyncio.run(test(Path(folder), *arguments), debug=True)
+        # The loop that the manager runs on.
+        with asyncio.Runner(debug=True, loop_factory=loop_factory()) as runner:
+            runner.run(test(Path(folder), *arguments))
 
 
 if __name__ == "__main__":
