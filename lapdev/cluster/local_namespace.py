@@ -197,6 +197,7 @@ class LocalNamespace:
             subnet=self.subnet,
             bridge=self._bridge,
             folder=self._folder() / name,
+            fresh=tuple(self.machine.options.covered_folders()),
             keep=tuple(self._kept_paths(workload)),
         )
         pod = Pod(workload, place, self._surroundings())
@@ -271,7 +272,7 @@ class LocalNamespace:
             words += local_command(workload.deployment, container, known)
             if container.working_dir:
                 always.append(container.working_dir)
-        return kept_paths(words, always)
+        return kept_paths(words, always, self.machine.options.covered_folders())
 
     def _folder(self) -> Path:
         return self.machine.options.runtime_dir / "pods" / self.name

@@ -7,11 +7,14 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lapdev.cluster.pod_files import PRIVATE_FOLDERS
+
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
     runtime_dir: Path
-    """For the pods' own files; private to this user. A folder `pods` in it is emptied at start."""
+    """For the pods' own files; private to this user, and not seen by pods. A folder `pods` in it is
+    emptied at start."""
     manager_address: str
     """Where sidecars reach the manager: `unix:PATH`."""
     python: str = sys.executable
@@ -28,6 +31,10 @@ class LocalOptions:
     def sidecar_argv(self) -> list[str]:
         default = (self.python, "-m", "lapdev", "serve", "--role", "sidecar")
         return [*(self.sidecar_command or default)]
+
+    def covered_folders(self) -> list[str]:
+        """Folders that are empty in every pod: scratch space, and what is the manager's alone."""
+        return [*PRIVATE_FOLDERS, str(self.runtime_dir)]
 
     def own_folders(self) -> list[str]:
         """Folders that programs of ours and of pods run from."""

@@ -65,7 +65,8 @@ def prepare(plan: dict[str, Any]) -> None:
     prepare_network(plan["address"], plan["netmask"], plan["gateway"])
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     bind_files(plan["files"], plan["placeholders"])
-    for folder in ("/tmp", "/dev/shm"):  # noqa: S108
+    # Innermost first: a folder that lies in another is gone once that one is covered.
+    for folder in sorted(plan["fresh"], key=len, reverse=True):
         if Path(folder).is_dir():
             fresh_folder(folder, [path for path in plan["keep"] if path.startswith(folder + "/")])
     mount_proc()

@@ -55,6 +55,8 @@ class PodInfo:
     restarts: int
     sidecar_pid: int | None
     container_pids: tuple[int, ...]
+    holder_pid: int
+    """The process that keeps the pod's namespaces; 0 where it has none."""
 
 
 class Pod:
@@ -108,6 +110,7 @@ class Pod:
             restarts=self.restarts,
             sidecar_pid=self.sidecar.pid if self.sidecar else None,
             container_pids=tuple(each.pid for each in self.containers if each.pid is not None),
+            holder_pid=self._sandbox.holder_pid if self._sandbox else 0,
         )
 
     def why_not_ready(self) -> str:

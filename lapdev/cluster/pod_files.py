@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+PRIVATE_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108
+"""Every pod has its own, empty at first."""
 TARGETS = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname")
 
 
@@ -46,20 +48,17 @@ def rewrite(file: Path, text: str) -> None:
         os.close(fd)
 
 
-def kept_paths(words: list[str], always: list[str]) -> list[str]:
-    """Folders a command runs from that a private /tmp or /dev/shm would hide, outermost only."""
+def kept_paths(words: list[str], always: list[str], covered: list[str]) -> list[str]:
+    """Folders a command runs from that lie below a covered one, outermost only."""
     folders = {Path(path) for path in always}
     for word in words:
         path = Path(word)
         if path.is_absolute() and path.exists():
             folders.add(path if path.is_dir() else path.parent)
-    hidden = [
-        path
-        for path in folders
-        if any(path.is_relative_to(root) and path != Path(root) for root in ("/tmp", "/dev/shm"))  # noqa: S108
-    ]
-    return sorted(
-        str(path)
-        for path in hidden
-        if not any(path != other and path.is_relative_to(other) for other in hidden)
-    )
+    hidden = {path for path in folders if any(_below(path, Path(root)) for root in covered)}
+    outermost = [path for path in hidden if not any(_below(path, other) for other in hidden)]
+    return sorted(map(str, outermost))
+
+
+def _below(path: Path, folder: Path) -> bool:
+    return path != folder and path.is_relative_to(folder)

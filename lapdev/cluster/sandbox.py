@@ -37,8 +37,10 @@ class Place:
     bridge: str
     folder: Path
     """For the pod's own files; emptied by whoever made it."""
+    fresh: tuple[str, ...] = ()
+    """Folders that are empty in the pod, whatever the machine has there."""
     keep: tuple[str, ...] = ()
-    """Paths that stay visible below the pod's private /tmp."""
+    """Paths below those that stay visible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ class IsolatedSandbox:
             "gateway": place.subnet.gateway,
             "files": files,
             "placeholders": str(place.folder / "placeholders"),
+            "fresh": place.fresh,
             "keep": place.keep,
         }
 

@@ -233,4 +233,18 @@ async def check_closing_twice_is_closing_once(world: World) -> None:
     await world.driver.aclose()
 
 
+async def check_closing_while_pods_start_leaves_nothing(world: World) -> None:
+    await world.driver.apply(spec(deployment("web", replicas=3), with_sidecar=True))
+    await world.driver.aclose()
+    assert world.credentials.valid == {}
+    assert world.driver.status("shop") == ()
+
+
+async def check_deleting_while_pods_start_leaves_nothing(world: World) -> None:
+    for _ in range(3):
+        await world.driver.apply(spec(deployment("web"), with_sidecar=True))
+        await world.driver.delete("shop")
+        assert world.credentials.valid == {}
+
+
 CHECKS = [name for name in list(globals()) if name.startswith("check_")]

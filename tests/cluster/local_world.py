@@ -16,7 +16,8 @@ from tests.support.fake_driver import FakeCredentials
 STANDIN = needs.PROJECT / "tests" / "support" / "standin_sidecar.py"
 
 
-def options(runtime_dir: Path, *, isolation: bool = True) -> LocalOptions:
+def options(folder: Path, *, isolation: bool = True) -> LocalOptions:
+    runtime_dir = folder / "run"
     return LocalOptions(
         runtime_dir=runtime_dir,
         manager_address=f"unix:{runtime_dir}/manager.sock",
@@ -27,10 +28,10 @@ def options(runtime_dir: Path, *, isolation: bool = True) -> LocalOptions:
 
 @asynccontextmanager
 async def local_world(
-    runtime_dir: Path, *, isolation: bool = True
+    folder: Path, *, isolation: bool = True
 ) -> AsyncIterator[tuple[LocalDriver, contract.World]]:
     credentials = FakeCredentials()
-    driver = LocalDriver(options(runtime_dir, isolation=isolation), credentials)
+    driver = LocalDriver(options(folder, isolation=isolation), credentials)
     await driver.start()
     try:
         yield driver, contract.World(driver, credentials)
@@ -38,7 +39,7 @@ async def local_world(
         await driver.aclose()
 
 
-async def run_check(runtime_dir: Path, check: str) -> None:
+async def run_check(folder: Path, check: str) -> None:
     """One promise of the contract, kept by the local driver with isolation."""
-    async with local_world(runtime_dir) as (_, world):
+    async with local_world(folder) as (_, world):
         await getattr(contract, check)(world)

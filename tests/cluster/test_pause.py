@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from lapdev.cluster import syscalls
 from tests.cluster.clients import client, wait_ready_or_say_why
 from tests.cluster.contract import spec
 from tests.cluster.local_world import local_world
@@ -46,3 +47,38 @@ async def test_what_a_pod_sees_is_its_own(folder: Path) -> None:
         await driver.apply(spec(client("web", script)))
         await wait_ready_or_say_why(world)
     assert not Path("/tmp/mine").exists()
+
+
+@in_outer
+async def test_a_machine_without_hosts_files_has_pods_with_them(folder: Path) -> None:
+    for name in ("ld.so.cache", "passwd"):
+        (folder / name).write_bytes((Path("/etc") / name).read_bytes())
+    # As in a minimal root: this process has a mount namespace of its own to do so in.
+    syscalls.mount("tmpfs", "/etc", "tmpfs")
+    for name in ("ld.so.cache", "passwd"):
+        (Path("/etc") / name).write_bytes((folder / name).read_bytes())
+    Path("/etc/resolv.conf").symlink_to("/run/nowhere/resolv.conf")
+    script = """
+        import pathlib, socket
+        assert socket.gethostbyname(os.environ["HOSTNAME"]) == os.environ["BIND"]
+        assert sorted(os.listdir("/etc")) == [
+            "hostname", "hosts", "ld.so.cache", "passwd", "resolv.conf"], os.listdir("/etc")
+        assert "nameserver 198.18.0.1" in pathlib.Path("/etc/resolv.conf").read_text()
+    """
+    async with local_world(folder) as (driver, world):
+        await driver.apply(spec(client("web", script)))
+        await wait_ready_or_say_why(world)
+
+
+@in_outer
+async def test_what_only_the_manager_may_read_is_not_in_pods(folder: Path) -> None:
+    script = f"""
+        assert os.listdir({str(folder)!r}) == ["run"]
+        assert os.listdir({str(folder / "run")!r}) == []
+    """
+    async with local_world(folder) as (driver, world):
+        (folder / "run" / "token").write_text("secret")
+        web = client("web", script)
+        web["spec"]["template"]["spec"]["containers"][0]["workingDir"] = str(folder)
+        await driver.apply(spec(web))
+        await wait_ready_or_say_why(world)

@@ -61,7 +61,14 @@ async def test_a_start_that_fails_says_why_and_leaves_nothing(folder: Path) -> N
     subnet = AddressPlan(ISOLATED_RANGE).take()
     bridge = await network.add_namespace(subnet)
     place = Place(
-        "web-x", "shop", subnet.pods.take(), subnet, bridge, folder / "web-x", ("/tmp/no",)
+        name="web-x",
+        namespace="shop",
+        ip=subnet.pods.take(),
+        subnet=subnet,
+        bridge=bridge,
+        folder=folder / "web-x",
+        fresh=("/tmp",),
+        keep=("/tmp/no",),
     )
     sandbox = IsolatedSandbox(spawner, network, place)
     with pytest.raises(ClusterError, match=r"cannot prepare pod web-x: .*/tmp/no"):
