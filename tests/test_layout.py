@@ -29,6 +29,18 @@ COVERED_BY = {
     "lapdev/model.py": "tests/wire/test_control.py",
     "lapdev/cluster/driver.py": "tests/cluster",
     "lapdev/wire/http1/events.py": "tests/wire/http1",
+    "lapdev/wire/mux/events.py": "tests/wire/mux",
+    "lapdev/tunnel/handler.py": "tests/tunnel",
+    "lapdev/devbox/outlet.py": "tests/devbox/test_session.py",
+    "lapdev/demo/apps/page.py": "tests/demo/apps/test_web.py",
+    "lapdev/demo/command.py": "tests/e2e/test_demo_json.py",
+    "lapdev/demo/stage.py": "tests/e2e/test_demo_json.py",
+    "lapdev/demo/checks/faults.py": "tests/e2e/test_demo_check.py",
+    "lapdev/demo/checks/intercepts.py": "tests/e2e/test_demo_check.py",
+    "lapdev/demo/checks/interleaving.py": "tests/e2e/test_demo_check.py",
+    "lapdev/demo/checks/laptop.py": "tests/e2e/test_demo_check.py",
+    "lapdev/demo/checks/scene.py": "tests/e2e/test_demo_check.py",
+    "lapdev/demo/checks/streaming.py": "tests/e2e/test_demo_check.py",
     "lapdev/store/migrations/versions/v0001_first_tables.py": "tests/store/test_migrate.py",
 }
 """Module → the test, or the folder of tests, that covers it in place of its own file."""
