@@ -62,6 +62,7 @@ async def run(settings: CloudSettings) -> None:
         server = HttpServer(front.handle)
         public = await listen(settings.listen, server.connection)
         service = ApiService(store, hub, tokens, _preview_url(settings, public))
+        stack.push_async_callback(service.aclose)
         front.api = AsgiBridge(create_api(service), tasks)
         listeners = [public]
         if settings.internal_listen:

@@ -213,8 +213,13 @@ class ClusterLinks:
 
     async def _sync(self, tunnel: Tunnel) -> None:
         cluster = ClusterId(tunnel.identity.owner)
+        await self._store.note_cluster_connected(cluster)
         environments = await self._store.environments(cluster=cluster)
-        refs = tuple(EnvironmentRef(e.id, e.generation) for e in environments)
+        refs = tuple(
+            EnvironmentRef(e.id, e.generation)
+            for e in environments
+            if e.status is not EnvironmentStatus.DELETING
+        )
         try:
             needs = await tunnel.call(SyncEnvironments(refs))
         except TunnelError as exc:

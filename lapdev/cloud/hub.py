@@ -12,6 +12,7 @@ from lapdev.model import (
     DeviceId,
     Environment,
     EnvironmentId,
+    EnvironmentStatus,
     InterceptId,
 )
 from lapdev.net.tasks import Tasks
@@ -37,20 +38,32 @@ class Hub:
         self._clusters = clusters
         self._devices = devices
         self._sidecars = sidecars
+        self._stale = False
 
     async def refresh_previews(self) -> None:
         """The edge knows every preview URL that is stored now."""
-        previews = await self._store.previews()
-        environments = await self._store.environments()
-        self._edge.index = PreviewIndex.build(previews, environments)
+        self._stale = True
+        while self._stale:  # changed again meanwhile: what was read may be old already
+            self._stale = False
+            previews = await self._store.previews()
+            environments = await self._store.environments()
+            live = [e for e in environments if e.status is not EnvironmentStatus.DELETING]
+            self._edge.index = PreviewIndex.build(previews, live)
+
+    def _refresh_soon(self) -> None:
+        self._stale = True
+        refreshing = self._edge.refreshing
+        if refreshing is None or refreshing.done():
+            self._edge.refreshing = self._tasks.spawn(self.refresh_previews(), "refresh previews")
 
     # ClusterLink
 
     def changed(self, environment: EnvironmentId) -> None:
-        self._edge.refreshing = self._tasks.spawn(self.refresh_previews(), "refresh previews")
+        self._refresh_soon()
         self._clusters.changed(environment)
 
     async def delete(self, environment: Environment) -> None:
+        self._edge.index = self._edge.index.without(environment.id)
         await self._clusters.delete(environment)
 
     def status(self, environment: Environment) -> EnvironmentLive:

@@ -65,6 +65,11 @@ class PreviewIndex:
             }
         )
 
+    def without(self, environment: EnvironmentId) -> PreviewIndex:
+        """The same index less the previews of one environment."""
+        kept = {k: e for k, e in self.entries.items() if e.environment.id != environment}
+        return PreviewIndex(kept)
+
     def lookup(self, host: bytes, domain: str) -> PreviewEntry | None:
         """The preview shown under `host`, which must be one label directly under `domain`.
 

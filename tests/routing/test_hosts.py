@@ -98,3 +98,9 @@ def test_a_branch_preview_names_the_id_to_stamp_and_a_shared_one_none() -> None:
 
 def test_a_host_of_one_label_has_no_rest() -> None:
     assert split_host(b"Localhost:80") == ("localhost", "")
+
+
+def test_an_index_without_an_environment_keeps_the_others() -> None:
+    rest = INDEX.without(SHARED.id)
+    assert rest.lookup(f"{LABEL}.{DOMAIN}".encode(), DOMAIN) is None
+    assert rest.lookup(f"8080-web-branch000000.{DOMAIN}".encode(), DOMAIN) is not None
