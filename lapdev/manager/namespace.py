@@ -66,14 +66,14 @@ class Namespace:
         """What the last pass worked towards, whether it got there or not."""
         self._problems: Mapping[EnvironmentId, str] = {}
         self._failure = ""
-        self._newest = 0
+        self._published = 0
+        """The generation of the routes the sidecars are being told; it never falls."""
 
     # What is wanted
 
     def want(self, held: Held) -> None:
         """The next pass works towards `held`."""
         self._held = held
-        self._newest = max([self._newest, *(e.environment.generation for e in held.values())])
         self._wake.set()
 
     async def wait_settled(self) -> None:
@@ -137,15 +137,17 @@ class Namespace:
         self, plan: NamespacePlan, environment: EnvironmentId
     ) -> tuple[WorkloadStatus, ...]:
         running = {found.name: found for found in self._driver.status(self.name)}
-        return tuple(
-            replace(
-                running.get(name, WorkloadStatus(name, wanted=1, ready=0)),
-                name=place.workload,
-                routes_generation=self._routes.routes_generation(self.name, place),
-            )
-            for place, name in plan.places.items()
-            if place.environment == environment
-        )
+        guarded = {spec.name for spec in plan.spec.workloads if spec.sidecar is not None}
+        found = []
+        for place, name in plan.places.items():
+            if place.environment != environment:
+                continue
+            status = running.get(name, WorkloadStatus(name, wanted=1, ready=0))
+            routes = self._published  # where there is no sidecar, none is behind
+            if name in guarded and status.wanted:
+                routes = self._routes.routes_generation(self.name, place)
+            found.append(replace(status, name=place.workload, routes_generation=routes))
+        return tuple(found)
 
     def mark_changed(self) -> None:
         """All its environments may have changed."""
@@ -208,9 +210,10 @@ class Namespace:
         if plan is None:
             return
         self._plan, self._problems = plan, plan.problems
+        self._published = max(self._published, plan.generation)
         host = self._driver.service_host
         self._routes.publish(
-            self.name, route_snapshots(plan, lambda name: host(self.name, name), self._newest)
+            self.name, route_snapshots(plan, lambda name: host(self.name, name), self._published)
         )
 
     async def _run(

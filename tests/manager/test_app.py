@@ -175,7 +175,8 @@ async def running(chosen: ManagerSettings) -> AsyncIterator[None]:
     task = spawn(run(dataclasses.replace(chosen, ready_fd=writing)), "manager")
     line = asyncio.get_running_loop().run_in_executor(None, os.read, reading, 64)
     async with asyncio.timeout(PATIENCE):
-        await asyncio.wait({task, line}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {task, line}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     assert not task.done(), task.result()
     assert await line == b"ready\n"
     os.close(reading)

@@ -18,7 +18,7 @@ from lapdev.net.tasks import Tasks
 from lapdev.wire.control import ApplyEnvironment, ReportEnvironment
 from tests.support.fake_driver import FakeDriver
 from tests.support.watch import Watch
-from tests.support.wishes import API, NAMESPACE, base, branch, deployment, grant, newer
+from tests.support.wishes import API, NAMESPACE, WEB, base, branch, deployment, grant, newer
 
 SHOP = base().environment.id
 V2 = branch("v2").environment.id
@@ -155,6 +155,18 @@ async def test_routes_follow_the_driver_and_carry_its_service_hosts(stage: Stage
     assert service in {item.name for item in stage.driver.applied[-1].services}
 
 
+async def test_workloads_without_sidecars_are_never_behind_with_routes(stage: Stage) -> None:
+    class Unconnected(Routes):
+        def routes_generation(self, namespace: str, place: Place) -> int:
+            return 0
+
+    stage.namespace._routes = Unconnected()
+    idle = deployment("web", replicas=0, ports={"http": 3000})
+    await stage.settle(base(deployment("worker"), *API, idle, WEB[1], generation=4))
+    generations = {w.name: w.routes_generation for w in stage.report().workloads}
+    assert generations == {"worker": 4, "api": 0, "web": 4}
+
+
 async def test_a_change_of_routes_alone_does_not_touch_the_driver(stage: Stage) -> None:
     await stage.settle(base())
     await stage.settle(newer(base(), 2, grant("i1")))
@@ -188,6 +200,17 @@ async def test_a_report_during_a_pass_tells_the_generation_its_status_belongs_to
     await stage.driver.entered.wait()
     assert (stage.report().status, stage.report().generation) == (EnvironmentStatus.READY, 1)
     stage.driver.gate.set()
+
+
+async def test_routes_carry_the_generation_they_were_made_of(stage: Stage) -> None:
+    stage.driver.gate.clear()
+    stage.want(base(generation=1))
+    await stage.driver.entered.wait()
+    stage.want(newer(base(), 2, grant("i1")))
+    stage.driver.gate.set()
+    await stage.namespace.wait_settled()
+    snapshots = [published[Place(SHOP, "api")] for published in stage.routes.published]
+    assert [(s.generation, len(s.intercepts)) for s in snapshots] == [(1, 0), (2, 1)]
 
 
 async def test_a_deleted_branch_leaves_no_pod_and_no_row_and_generations_go_on(
@@ -226,10 +249,12 @@ async def test_a_namespace_nobody_wants_ends(stage: Stage) -> None:
 
 async def test_a_cluster_error_is_reported_and_tried_again_until_it_works(stage: Stage) -> None:
     seen: list[tuple[EnvironmentStatus, str]] = []
-    stage.namespace._changed = lambda _: (  # type: ignore[assignment,func-returns-value]
-        seen.append((stage.report().status, stage.report().detail)),
-        stage.watch(),
-    )
+
+    def note(_: EnvironmentId) -> None:
+        seen.append((stage.report().status, stage.report().detail))
+        stage.watch()
+
+    stage.namespace._changed = note
     stage.driver.troubles = [ClusterError("no memory", hint="add some"), ClusterError("no disk")]
     stage.want(base())
     await stage.until(EnvironmentStatus.READY)

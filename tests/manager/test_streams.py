@@ -17,7 +17,7 @@ from lapdev.manager import streams as module
 from lapdev.manager.streams import ServiceStreams
 from lapdev.model import InterceptId
 from lapdev.net.address import TcpAddress
-from lapdev.net.listener import Listener, bind_tcp, listen
+from lapdev.net.listener import Listener, bind_tcp, dial, listen
 from lapdev.net.tasks import Tasks
 from lapdev.tunnel import Stream
 from lapdev.wire.control import Done, InterceptTarget, ServiceTarget, Target
@@ -146,7 +146,7 @@ async def test_streams_are_spread_over_the_ready_pods(stage: Stage) -> None:
     apps = [await stage.app(), await stage.app()]
     seen: list[str] = []
     stage.driver.answers = [tuple(apps)]
-    original = module.dial
+    original = dial
 
     async def note(address: str, factory: module.ProtocolFactory) -> module.Connection:
         seen.append(address)
@@ -244,7 +244,7 @@ async def test_a_manager_opens_no_intercepts(stage: Stage) -> None:
 async def test_a_cloud_that_gives_up_while_we_dial_leaves_no_connection(stage: Stage) -> None:
     app = await stage.app()
     dialling, go_on = asyncio.Event(), asyncio.Event()
-    original = module.dial
+    original = dial
 
     async def slow(address: str, factory: module.ProtocolFactory) -> module.Connection:
         connection = await original(address, factory)
