@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,6 +14,8 @@ BASE = "shop"
 SERVICES = ("web", "api", "search", "redis")
 
 Versions = dict[str, str]
+
+_SERVICE_URL = re.compile(rf"//({'|'.join(SERVICES)}):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,12 @@ def folder() -> Path:
     return Path(str(resources.files("lapdev.demo")))
 
 
-def manifests(links_file: Path) -> list[dict[str, Any]]:
-    """The shop's Kubernetes objects, told where its programs are on this machine."""
+def manifests(links_file: Path, *, names_resolve: bool = True) -> list[dict[str, Any]]:
+    """The shop's Kubernetes objects, told where its programs are on this machine.
+
+    Pods without namespaces of their own have no hosts file, so no service resolves by its name:
+    they get the addresses from the variables that Kubernetes sets for every service.
+    """
     text = (folder() / "manifests.yaml").read_text(encoding="utf-8")
     objects = [item for item in yaml.safe_load_all(text) if item]
     places = {"SHOP_APPS": str(folder() / "apps"), "SHOP_LINKS": str(links_file)}
@@ -38,8 +45,13 @@ def manifests(links_file: Path) -> list[dict[str, Any]]:
         if item["kind"] == "Deployment":
             for container in item["spec"]["template"]["spec"]["containers"]:
                 for variable in container["env"]:
-                    variable["value"] = places.get(variable["name"], variable["value"])
+                    value = places.get(variable["name"], variable["value"])
+                    variable["value"] = value if names_resolve else _by_address(value)
     return objects
+
+
+def _by_address(value: str) -> str:
+    return _SERVICE_URL.sub(lambda match: f"//$({match[1].upper()}_SERVICE_HOST):", value)
 
 
 def branches() -> list[BranchEdit]:

@@ -162,7 +162,7 @@ class Stage:
         self._links.write_text(json.dumps(self.previews), encoding="utf-8")
 
     async def _create(self) -> None:
-        objects = shop.manifests(self._links)
+        objects = shop.manifests(self._links, names_resolve=self._options.isolation)
         body = {"name": shop.BASE, "kind": "shared", "manifests": objects}
         made = await self.api.call("POST", "/environments", body)
         self.previews[shop.BASE] = made["previews"][0]["url"]

