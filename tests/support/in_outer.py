@@ -58,10 +58,12 @@ def main(module: str, function: str, *arguments: str) -> None:
     enter_outer()
     test = getattr(importlib.import_module(module), function)
     test = getattr(test, "inner", test)
-    with tempfile.TemporaryDirectory(prefix="lapdev-test-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="lapdev-test-") as folder,
         # The loop that the manager runs on.
-        with asyncio.Runner(debug=True, loop_factory=loop_factory()) as runner:
-            runner.run(test(Path(folder), *arguments))
+        asyncio.Runner(debug=True, loop_factory=loop_factory()) as runner,
+    ):
+        runner.run(test(Path(folder), *arguments))
 
 
 if __name__ == "__main__":
