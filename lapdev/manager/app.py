@@ -68,7 +68,10 @@ async def run(settings: ManagerSettings) -> None:
 
         place = ClusterPlace(driver.name, settings.sidecar_cloud or settings.cloud)
         link = CloudLink(reconciler, reports, streams, tasks, place)
-        uplink = Uplink(UplinkOptions(settings.cloud, CLOUD_PATH, token, "manager", new_id()), link)
+        instance, replaced = _instance(runtime_dir)
+        uplink = Uplink(
+            UplinkOptions(settings.cloud, CLOUD_PATH, token, "manager", instance, replaced), link
+        )
         admin = AdminServer(
             settings.admin,
             lambda: _metrics(uplink, feed, reconciler, streams),
@@ -97,6 +100,21 @@ def _runtime_dir(settings: ManagerSettings) -> Path:
     except OSError as exc:
         raise ConfigError(f"runtime_dir {path}: {exc.strerror}", hint="choose another") from exc
     return path
+
+
+def _instance(runtime_dir: Path) -> tuple[str, str]:
+    """(our instance, the one whose place we take, or "").
+
+    A killed manager says no goodbye; its successor in the same runtime directory says it, so that
+    the cloud ends the old streams at once instead of waiting out their grace.
+    """
+    path, instance = runtime_dir / "instance", new_id()
+    try:
+        replaced = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        replaced = ""
+    path.write_text(instance, encoding="ascii")
+    return instance, replaced
 
 
 def _driver(

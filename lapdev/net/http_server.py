@@ -162,9 +162,15 @@ class HttpConnection(asyncio.Protocol):
             self.exchange.downstream_lost(exc)
             return False
         self._dispatch(events)
-        if self.exchange is None:
+        exchange = self.exchange
+        if exchange is None:
             return False
-        self.exchange.keep_alive = False
+        if exchange.response_started:
+            # Half-closing comes with the request. Whoever ends later, in the middle of the answer,
+            # has left: an event stream nobody reads must not be kept for its next event.
+            exchange.downstream_lost(ConnectionResetError("the client left"))
+            return False
+        exchange.keep_alive = False
         return True
 
     def pause_writing(self) -> None:

@@ -8,6 +8,7 @@ are the app's own, and a compressed message could inflate beyond every limit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -312,11 +313,10 @@ def _refusal(response: Response) -> TunnelRefused:
     """What the other end says about a request it did not upgrade."""
     status = response.status_code
     detail = ""
-    try:
+    # A proxy's page is not our JSON, and says nothing worth repeating.
+    with contextlib.suppress(ValueError, TypeError, LookupError):
         document: Any = json.loads(bytes(response.body or b"")[:65_536])
         detail = str(document["error"]["detail"])[:300]
-    except (ValueError, TypeError, LookupError):
-        pass  # not our JSON: a proxy's page says nothing worth repeating
     hint = "check the token" if status in (401, 403) else ""
     text = f"the other end answered {status}" + (f": {detail}" if detail else "")
     return TunnelRefused(text, answer_status=status, hint=hint)

@@ -58,7 +58,7 @@ APP: Final = AppCandidate()
 DIVERTED: Final = Decision((APP,), "diverted")
 """Another sidecar sent it here: nobody else may have it, or it would travel in circles."""
 PLAIN: Final = Decision((APP,), "default")
-UNKNOWN_BRANCH: Final = Decision((APP,), "unknown_branch")
+UNKNOWN_BRANCH: Final = Decision((APP,), "not_in_branch")
 """No row for this branch: it did not change the workload, or it is gone. The base serves it."""
 NO_ROUTES: Final = Decision((APP,), "no_routes")
 """No snapshot has come yet: the base serves every branch."""

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from lapdev.errors import ClusterError, ConfigError
-from lapdev.manager.app import run
+from lapdev.manager.app import _instance, run
 from lapdev.model import EnvironmentId, EnvironmentStatus
 from lapdev.net.tasks import spawn
 from lapdev.settings import ManagerSettings
@@ -302,3 +302,10 @@ async def test_after_a_kill_the_next_manager_starts_everything_anew(
         await cloud.tell(SHOP)
         await cloud.until_ready(SHOP)
         assert await cloud.get() == b"v1"
+
+
+def test_a_manager_names_the_one_whose_place_it_takes(tmp_path: Path) -> None:
+    first, nobody = _instance(tmp_path)
+    second, replaced = _instance(tmp_path)
+    assert nobody == ""
+    assert replaced == first != second

@@ -326,3 +326,29 @@ async def test_a_slow_client_slows_the_app() -> None:
             await asyncio.sleep(0.3)
         assert sent < 100_000_000
         client.writer.transport.abort()
+
+
+async def test_a_client_that_leaves_an_event_stream_is_noticed_before_the_next_event() -> None:
+    left = asyncio.Event()
+
+    async def script(connection: AppConnection) -> None:
+        await connection.read_head()
+        connection.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n")
+        try:
+            await connection.reader.read()
+        except ConnectionResetError:
+            left.set()
+
+    async with through(script) as (client, _, _role):
+        client.send(GET)
+        await client.read_until(b"data: 1\n\n")
+        client.writer.close()
+        async with asyncio.timeout(5):
+            await left.wait()
+
+
+async def test_a_client_that_half_closes_with_its_request_gets_the_whole_answer() -> None:
+    async with through(answer_every_request) as (client, _, _role):
+        client.send(GET)
+        client.writer.write_eof()
+        assert (await client.read_rest()).endswith(b"GET /a HTTP/1.1")

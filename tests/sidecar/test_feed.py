@@ -25,7 +25,7 @@ def test_a_snapshot_replaces_all_routes() -> None:
     assert decide(routes.table, ONE, False, 80).reason == "branch"
     assert routes.names == {ONE: "one"}
     assert routes.apply(snapshot(generation=2))
-    assert decide(routes.table, ONE, False, 80).reason == "unknown_branch"
+    assert decide(routes.table, ONE, False, 80).reason == "not_in_branch"
     assert routes.names == {}
 
 

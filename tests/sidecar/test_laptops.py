@@ -130,6 +130,27 @@ async def test_an_intercept_takes_the_requests_and_a_stopped_one_gives_them_back
         await peer.wait_gone()
 
 
+async def test_a_link_that_was_up_and_is_gone_is_not_waited_for() -> None:
+    ways = Laptops(LaptopOptions("i" * 32, accept_timeout=3600.0))
+    async with tunnel_peer(TOKEN) as peer:
+        peer.opened = accepts
+        ways.apply(snapshot(intercept(peer.address)))
+        (await ways.open(candidate(peer.address), asyncio.Protocol())).abort()
+    async with asyncio.timeout(5):
+        while (error := await _refusal(ways, peer)) is None:
+            await asyncio.sleep(0)
+    assert error.word == "refused"
+    await ways.aclose()
+
+
+async def _refusal(ways: Laptops, peer: TunnelPeer) -> LaptopUnreachableError | None:
+    try:
+        (await ways.open(candidate(peer.address), asyncio.Protocol())).abort()
+    except LaptopUnreachableError as exc:
+        return exc
+    return None
+
+
 async def test_a_branch_intercept_takes_only_its_branch_and_names_it() -> None:
     async with (
         recording_app(says(b"base")) as base,

@@ -76,7 +76,7 @@ CASES = [
     # environment, what answers, answer header
     ("", b"base", "api; env=staging; via=app; reason=default"),
     (BASE, b"base", "api; env=staging; via=app; reason=default"),
-    ("gone000000000000", b"base", "api; env=staging; via=app; reason=unknown_branch"),
+    ("gone000000000000", b"base", "api; env=staging; via=app; reason=not_in_branch"),
     (ONE, b"one", "api; env=one; via=branch; reason=branch"),
 ]
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ast
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from lapdev.errors import ConfigError
-from lapdev.store import Store, tables
+from lapdev.store import Store, migrate, tables
 
 MIGRATIONS = Path(tables.__file__).parent / "migrations"
 
@@ -52,6 +56,30 @@ async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(ConfigError, match="newer version"):
         await Store.open(f"sqlite:///{path}")
+
+
+def test_the_newest_migration_is_the_one_that_is_looked_for() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == migrate.HEAD
+
+
+def test_a_database_that_is_there_already_is_opened_without_alembic(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from lapdev.store import Store\n"
+        "async def main():\n"
+        f"    await (await Store.open('sqlite:///{tmp_path}/lapdev.db')).aclose()\n"
+        "asyncio.run(main())\n"
+        "print('alembic' in sys.modules)\n"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+    assert said == ["True", "False"]
 
 
 def test_migrations_do_not_lean_on_todays_tables() -> None:
