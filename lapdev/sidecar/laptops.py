@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from lapdev.errors import LapdevError, StreamRefused, UpstreamError
+from lapdev.errors import LapdevError, StreamRefused, TunnelError, UpstreamError
 from lapdev.log import get_logger
 from lapdev.model import InterceptId, RouteSnapshot
 from lapdev.net.tasks import Tasks
@@ -103,6 +103,7 @@ class _Link:
         self._tasks = tasks
         self._probes: dict[int, asyncio.Task[None]] = {}
         self._closed = False
+        self._was_up = False
         self._uplink: Uplink = Uplink(
             UplinkOptions(
                 address=candidate.cloud,
@@ -134,8 +135,15 @@ class _Link:
             raise LaptopUnreachableError("refused", exc.detail) from exc
 
     async def _open(self, port: int, protocol: asyncio.Protocol) -> Stream:
-        async with asyncio.timeout(self._options.accept_timeout):
-            tunnel = await self._uplink.wait_up()
+        tunnel = self._uplink.tunnel
+        if tunnel is None or not tunnel.connected:
+            # The first request waits for the first connection. A link that was there and is gone
+            # (the intercept is being removed, the cloud restarts) must not cost a request a second.
+            if self._was_up:
+                raise TunnelError("the link to the cloud is away")
+            async with asyncio.timeout(self._options.accept_timeout):
+                tunnel = await self._uplink.wait_up()
+        self._was_up = True
         stream = tunnel.open_stream(self._target(port), protocol)
         try:
             async with asyncio.timeout(self._options.accept_timeout):
