@@ -10,6 +10,7 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,10 @@ class Network:
     def _add_bridge(self, subnet: Subnet) -> None:
         netlink = self._opened()
         name = _bridge_name(subnet)
-        netlink.link("add", ifname=name, kind="bridge")
+        # Without an address of its own a bridge takes that of its lowest port: when that pod goes,
+        # the others talk to an address nobody has until their ARP entries expire.
+        mac = ":".join(f"{octet:02x}" for octet in (2, 0, *ip_address(subnet.gateway).packed))
+        netlink.link("add", ifname=name, kind="bridge", address=mac)
         index = netlink.link_lookup(ifname=name)[0]
         prefix = subnet.network.prefixlen
         netlink.addr("add", index=index, address=subnet.gateway, prefixlen=prefix)

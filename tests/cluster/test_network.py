@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import struct
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,28 @@ async def test_a_namespace_has_a_bridge_and_its_service_addresses_are_ours(folde
     # The same subnet again: nothing of the first one was left.
     await network.add_namespace(first)
     await network.aclose()
+    await network.aclose()
+
+
+def hardware_address(name: str) -> bytes:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("16s24x", name.encode())
+        answer = fcntl.ioctl(sock, 0x8927, request)  # SIOCGIFHWADDR, netdevice(7)
+    return bytes(answer[18:24])
+
+
+@in_outer
+async def test_pods_that_come_and_go_do_not_change_the_bridges_hardware_address(
+    folder: Path,
+) -> None:
+    network = Network()
+    await network.start()
+    subnet = AddressPlan(ISOLATED_RANGE).take()
+    bridge = await network.add_namespace(subnet)
+    before = hardware_address(bridge)
+    await network.add_pod(bridge, os.getpid())
+    assert hardware_address(bridge) == before
+    assert before == bytes((2, 0, *ip_address(subnet.gateway).packed))
     await network.aclose()
 
 
