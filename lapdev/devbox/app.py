@@ -111,6 +111,8 @@ async def run(settings: DevboxSettings, report: Report = lambda _: None) -> None
     file = StateFile(state_dir(settings.state_dir, os.environ))
 
     def changed(status: DevboxStatus) -> None:
+        if stop.is_set():
+            return  # the end is no news
         file.write(status)
         report(status)
 

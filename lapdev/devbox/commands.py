@@ -46,6 +46,8 @@ def connect(environment: str | None, as_json: bool, proxy: str | None) -> None:
 
     settings = _settings(environment=environment, proxy=proxy)
     _run(run_devbox(settings, _JsonLines() if as_json else _StatusLine()), settings)
+    if not as_json:
+        click.echo("\nDisconnected.")
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -116,13 +118,15 @@ def disconnect() -> None:
 
 def describe(status: DevboxStatus) -> str:
     """The status in a few lines."""
-    where = status.environment or "no environment yet"
-    lines = [
-        f"{'Connected to' if status.connected else 'Connecting to'} {where} at {status.server}",
-        f"Proxy (HTTP and SOCKS5) on {status.proxy}",
-    ]
+    if status.connected:
+        lines = [f"Connected to {status.environment} at {status.server}"]
+    elif status.environment:
+        lines = [f"The link to {status.environment} is down; trying again"]
+    else:
+        lines = [f"Connecting to {status.server}"]
     if status.error:
         lines.append(f"Not connected: {status.error}")
+    lines.append(f"Proxy (HTTP and SOCKS5) on {status.proxy}")
     for item in status.intercepts:
         for ports in item["ports"]:
             takes = f"{item['service']}:{ports['service_port']}"
@@ -146,8 +150,8 @@ class _StatusLine:
     def __call__(self, status: DevboxStatus) -> None:
         text = describe(status)
         if text != self._last:
+            click.echo(("\n" if self._last else "") + text)
             self._last = text
-            click.echo(text + ("\n" if status.connected else ""))
 
 
 def _settings(**flags: str | None) -> DevboxSettings:

@@ -117,7 +117,8 @@ async def test_an_unknown_environment_is_one_line_and_exit_code_1(tmp_path: Path
 def test_a_refusal_and_a_lost_link_are_described() -> None:
     lost = DevboxStatus(1, "d", "http://s", "127.0.0.1:9", error="connection refused")
     assert describe(lost) == (
-        "Connecting to no environment yet at http://s\n"
-        "Proxy (HTTP and SOCKS5) on 127.0.0.1:9\n"
-        "Not connected: connection refused"
+        "Connecting to http://s\n"
+        "Not connected: connection refused\n"
+        "Proxy (HTTP and SOCKS5) on 127.0.0.1:9"
     )
+    assert describe(replace(lost, environment="shop")).startswith("The link to shop is down")
