@@ -94,15 +94,27 @@ def list_(client: RestClient, as_json: bool, environment: str | None, everyone: 
 
 
 @intercept_group.command()
-@click.argument("id")
+@click.argument("which", metavar="SERVICE|ID")
 @with_client
-def rm(client: RestClient, as_json: bool, id: str) -> None:
-    """End an intercept."""
+def rm(client: RestClient, as_json: bool, which: str) -> None:
+    """End an intercept, named by its id, or by the service this machine intercepts."""
+    id = _intercept_id(client, which)
     client.call("DELETE", "intercepts", id)
     if as_json:
         print_json({"removed": id})
     else:
         click.echo(f"intercept {id} is removed")
+
+
+def _intercept_id(client: RestClient, which: str) -> str:
+    """A service's name becomes the id of this machine's one intercept on it."""
+    own = client.call("GET", "intercepts", query={"device": device_id(os.environ)})["intercepts"]
+    found = [item["id"] for item in own if item["service"] == which]
+    if len(found) > 1:
+        raise click.UsageError(
+            f"this machine intercepts {which} in several environments: name one of {', '.join(found)}"
+        )
+    return str(found[0]) if found else which
 
 
 def _port(text: str) -> Json:

@@ -29,6 +29,13 @@ async def test_an_intercept_is_added_listed_and_removed(api: ServedApi) -> None:
     assert await api.json(intercept_group, "list", "--all") == {"intercepts": []}
 
 
+async def test_an_intercept_is_ended_by_the_name_of_its_service(api: ServedApi) -> None:
+    await api.rig.make_shop()
+    made = await api.json(intercept_group, "add", "web", "-e", "shop")
+    assert await api.json(intercept_group, "rm", "web") == {"removed": made["id"]}
+    assert await api.json(intercept_group, "list", "--all") == {"intercepts": []}
+
+
 async def test_another_devices_intercepts_are_shown_on_request(api: ServedApi) -> None:
     await api.rig.make_shop()
     words = ("add", "web", "-e", "shop", "--device", "other", "--include-branches")
