@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import json
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from lapdev.demo.checks import faults, intercepts, interleaving, previews, streaming
 from lapdev.demo.checks.scene import CheckFailedError, Scene
@@ -51,17 +51,20 @@ class Outcome:
     detail: str
 
 
-async def run_checks(stage: Stage, show: Print) -> int:
+async def run_checks(stage: Stage, show: Print, *, as_json: bool = False) -> int:
     """The exit code: 0 when every check passed. A failed check does not stop the others."""
-    show(row("check", "result", "time", "detail"))
+    if not as_json:
+        show(row("check", "result", "time", "detail"))
     failures = 0
     async with Scene(stage) as scene:
         for check in CHECKS:
             outcome = await _run_one(check, scene)
             failures += not outcome.passed
-            result = "ok" if outcome.passed else "FAILED"
-            show(row(outcome.name, result, f"{outcome.seconds:.1f} s", outcome.detail))
-    show(f"\n{len(CHECKS) - failures} of {len(CHECKS)} passed")
+            show(_as_json(outcome) if as_json else _as_row(outcome))
+    if as_json:
+        show(json.dumps({"event": "checked", "checks": len(CHECKS), "failed": failures}))
+    else:
+        show(f"\n{len(CHECKS) - failures} of {len(CHECKS)} passed")
     return 1 if failures else 0
 
 
@@ -76,11 +79,18 @@ async def _run_one(check: Check, scene: Scene) -> Outcome:
     except (CheckFailedError, LapdevError) as exc:
         detail = exc.detail
     except Exception as exc:  # a client library's own error is a failed check, not a crash
-        if os.environ.get("LAPDEV_DEMO_DEBUG"):
-            raise
         detail = f"{type(exc).__name__}: {exc}"
     await scene.clean_up()
     return Outcome(check.name, passed, time.monotonic() - started, " ".join(detail.split())[:160])
+
+
+def _as_json(outcome: Outcome) -> str:
+    return json.dumps({"event": "check", **asdict(outcome)})
+
+
+def _as_row(outcome: Outcome) -> str:
+    result = "ok" if outcome.passed else "FAILED"
+    return row(outcome.name, result, f"{outcome.seconds:.1f} s", outcome.detail)
 
 
 def row(name: str, result: str, seconds: str, detail: str) -> str:

@@ -29,7 +29,9 @@ class _Wish:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON once everything answers.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="JSON lines for programs: one once everything answers."
+)
 @click.option("--check", is_flag=True, help="Drive the demo, print a table, exit 0 or 1.")
 @click.option("--listen", default="", metavar="HOST:PORT", help="Default: 127.0.0.1:8080 if free.")
 @click.option("--no-isolation", is_flag=True, help="Run pods without namespaces of their own.")
@@ -79,7 +81,7 @@ async def _play(wish: _Wish) -> int | LapdevError:
             if wish.check:
                 from lapdev.demo.check import run_checks
 
-                return await run_checks(stage, click.echo)
+                return await run_checks(stage, click.echo, as_json=wish.as_json)
             _announce(stage, wish)
             forever: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             return await forever

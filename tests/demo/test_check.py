@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,18 @@ async def test_a_failed_check_is_told_and_the_others_still_run(
     assert lines[1].endswith(detail)
     assert " ok " in lines[2]
     assert lines[-1].strip() == "1 of 2 passed"
+
+
+async def test_for_programs_each_outcome_is_a_line_of_json(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "CHECKS", (Check("one", passes, 5), Check("two", fails, 5)))
+    lines: list[str] = []
+    assert await run_checks(stage, lines.append, as_json=True) == 1
+    first, second, last = map(json.loads, lines)
+    assert (first["event"], first["name"], first["passed"]) == ("check", "one", True)
+    assert (second["passed"], second["detail"]) == (False, "shop answered v2")
+    assert last == {"event": "checked", "checks": 2, "failed": 1}
 
 
 def test_every_check_has_a_name_of_its_own_and_a_deadline() -> None:
