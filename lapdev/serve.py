@@ -91,13 +91,6 @@ def die_with_parent(environ: Any) -> None:
         raise ConfigError("the supervisor that started this process is gone")
 
 
-def announce_ready(fd: int) -> None:
-    """Whoever started us knows that we serve. The descriptor is closed; below 0: nobody asked."""
-    if fd >= 0:
-        with os.fdopen(fd, "wb") as pipe:
-            pipe.write(b"ready\n")
-
-
 # The way a sidecar starts: no click
 
 

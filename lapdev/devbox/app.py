@@ -16,8 +16,8 @@ from lapdev.devbox.session import Session
 from lapdev.devbox.state_file import DevboxStatus, StateFile, state_dir, this_device
 from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, TunnelRefused
 from lapdev.model import RoleName
+from lapdev.net.process import notify_ready
 from lapdev.net.tasks import Tasks
-from lapdev.serve import announce_ready
 from lapdev.settings import DevboxSettings
 from lapdev.tunnel import Uplink, UplinkOptions, new_id
 
@@ -126,7 +126,7 @@ async def run(settings: DevboxSettings, report: Report = lambda _: None) -> None
             if starting.done():
                 if (error := starting.result()) is not None:
                     raise error
-                announce_ready(settings.ready_fd)
+                notify_ready(settings.ready_fd)
                 await stopping
     finally:
         file.release()

@@ -12,8 +12,8 @@ from lapdev.cluster.driver import SidecarLaunch
 from lapdev.log import AccessLog, get_logger, stderr_write
 from lapdev.model import RoleName
 from lapdev.net.admin import AdminServer, Metric
+from lapdev.net.process import notify_ready
 from lapdev.net.tasks import Tasks
-from lapdev.serve import announce_ready
 from lapdev.settings import SidecarSettings
 from lapdev.sidecar.counters import Counters, Gauges, exposed
 from lapdev.sidecar.feed import RouteFeed, Routes
@@ -37,7 +37,7 @@ async def run(settings: SidecarSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Sidecar(launch, settings.admin or launch.admin) as sidecar:
-        announce_ready(settings.ready_fd)
+        notify_ready(settings.ready_fd)
         await stop.wait()
         await sidecar.drain()
 
