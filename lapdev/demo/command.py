@@ -54,7 +54,7 @@ async def _run(wish: _Wish) -> int:
     """The exit code: 0 after a signal, or what the check says."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     async with Tasks() as tasks:
         playing = tasks.spawn(_play(wish), "demo")

@@ -6,23 +6,11 @@ A service of the active environment is known by the names Kubernetes has for it:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lapdev.errors import NoRoute
-from lapdev.model import Service, ServicePort
+from lapdev.model import Service
 from lapdev.wire.control import ServiceTarget, SessionState
 
 _SUFFIXES = ("", ".svc", ".svc.cluster.local")
-
-
-@dataclass(frozen=True, slots=True)
-class KnownService:
-    """A service as `devbox services` lists it."""
-
-    name: str
-    ports: tuple[ServicePort, ...]
-    intercepted: bool
-    """This device stands in for it."""
 
 
 def names_of(service: str, namespace: str) -> tuple[str, ...]:
@@ -44,15 +32,6 @@ def resolve(state: SessionState, host: str, port: int) -> ServiceTarget:
     raise NoRoute(
         f"{host[:253]!r} is no service of environment {state.environment_name}",
         hint="known here: " + (", ".join(sorted(s.name for s in state.services)) or "none yet"),
-    )
-
-
-def known_services(state: SessionState) -> tuple[KnownService, ...]:
-    """The session's services by name."""
-    taken = {intercept.service for intercept in state.intercepts}
-    return tuple(
-        KnownService(service.name, service.ports, service.name in taken)
-        for service in sorted(state.services, key=lambda service: service.name)
     )
 
 

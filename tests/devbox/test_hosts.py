@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from lapdev.devbox.hosts import known_services, names_of, resolve
+from lapdev.devbox.hosts import names_of, resolve
 from lapdev.errors import NoRoute
 from lapdev.wire.control import ServiceTarget
-from tests.support.devbox_cloud import STATE, intercept
+from tests.support.devbox_cloud import STATE
 
 
 @pytest.mark.parametrize(
@@ -40,8 +42,6 @@ def test_a_port_the_service_does_not_have_is_refused_and_its_ports_are_named() -
 
 
 def test_an_environment_without_services_says_so() -> None:
-    from dataclasses import replace
-
     with pytest.raises(NoRoute) as caught:
         resolve(replace(STATE, services=()), "api", 80)
     assert caught.value.hint == "known here: none yet"
@@ -49,10 +49,3 @@ def test_an_environment_without_services_says_so() -> None:
 
 def test_the_short_name_comes_first() -> None:
     assert names_of("api", "ns") == ("api", "api.ns", "api.ns.svc", "api.ns.svc.cluster.local")
-
-
-def test_services_are_listed_by_name_with_what_this_device_takes() -> None:
-    from dataclasses import replace
-
-    listed = known_services(replace(STATE, intercepts=(intercept(3000),)))
-    assert [(item.name, item.intercepted) for item in listed] == [("api", True), ("db", False)]
