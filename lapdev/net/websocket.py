@@ -107,6 +107,8 @@ class WebsocketConnection(asyncio.Protocol):
         self._close_timer: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] | None = None
         self._refused: TunnelRefused | None = None
+        self._closing = False
+        """We have closed: nothing that comes is wanted any more."""
         self._lost = False
 
     @classmethod
@@ -171,8 +173,7 @@ class WebsocketConnection(asyncio.Protocol):
         self._core.receive_data(data)
         for event in self._core.events_received():
             self._handle(event)
-        if self._core.handshake_exc is not None and self._refused is None:
-            self._refused = TunnelRefused(f"no websocket answer: {self._core.handshake_exc}")
+        self._note_failed_handshake()
         self._flush()
 
     def eof_received(self) -> bool:
@@ -185,6 +186,7 @@ class WebsocketConnection(asyncio.Protocol):
             return
         self._lost = True
         self._core.receive_eof()
+        self._note_failed_handshake()
         if self._close_timer is not None:
             self._close_timer.cancel()
         if self._closed is not None and not self._closed.done():
@@ -214,6 +216,7 @@ class WebsocketConnection(asyncio.Protocol):
 
     def close(self, code: int, reason: str = "") -> None:
         """The peer is told; the connection ends within `close_timeout`. Idempotent."""
+        self._closing = True
         if self._core.state is State.OPEN:
             short = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
             self._core.fail(code, short)
@@ -237,6 +240,10 @@ class WebsocketConnection(asyncio.Protocol):
 
     # Inside
 
+    def _note_failed_handshake(self) -> None:
+        if self._core.handshake_exc is not None and self._refused is None:
+            self._refused = TunnelRefused(f"no websocket answer: {self._core.handshake_exc}")
+
     def _send_answer(self, transport: asyncio.Transport, answer: Response) -> None:
         transport.write(answer.serialize())
         if answer.status_code == 101:
@@ -249,7 +256,7 @@ class WebsocketConnection(asyncio.Protocol):
         if isinstance(event, Frame):
             if event.opcode in (Opcode.BINARY, Opcode.CONT):
                 self._handle_data(event)
-            elif event.opcode is Opcode.TEXT and self._core.state is State.OPEN:
+            elif event.opcode is Opcode.TEXT:
                 self.close(1003, "only binary messages are spoken here")
         elif isinstance(event, Response):
             if self._core.handshake_exc is None:
@@ -258,8 +265,9 @@ class WebsocketConnection(asyncio.Protocol):
                 self._refused = _refusal(event)
 
     def _handle_data(self, frame: Frame) -> None:
-        if self._core.state is not State.OPEN:
-            return  # we have closed: nobody wants it any more
+        # What came before the peer's own close frame counts, be it in the same read.
+        if self._closing:
+            return
         message = bytes(frame.data)
         if self._fragments or not frame.fin:
             # The core has already checked the sum against max_message_bytes.

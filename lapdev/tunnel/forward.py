@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 from lapdev.errors import ConnectFailed, ConnectTimeout, LapdevError
-from lapdev.net.relay import Relay, Waiting, relay
+from lapdev.net.relay import Relay, Waiting, relay, reset
 from lapdev.tunnel.stream import Stream
 from lapdev.tunnel.tunnel import Tunnel
 from lapdev.wire.control import Target
@@ -69,6 +69,6 @@ class Inlet(asyncio.Protocol):
         try:
             stream = self._tunnel.open_stream(self._target, asyncio.Protocol())
         except LapdevError:
-            local.abort()  # there is no way to say why on a bare connection
+            reset(local)  # there is no way to say why on a bare connection
             return
         relay(local, stream, self._on_done)

@@ -30,6 +30,7 @@ from lapdev.tunnel import (
 )
 from lapdev.wire.control import Done, Message, ServiceTarget, Target
 from lapdev.wire.mux import LivenessOptions, MuxOptions
+from tests.support.watch import Watch
 
 TARGET = ServiceTarget("shop", "api", 8080)
 MANAGER = Identity(RoleName.MANAGER, "cluster-1")
@@ -77,10 +78,8 @@ class Recorder(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.eof = True
-        if self.echo:
-            self.transport.write_eof()
         self._changed.set()
-        return self.keep_open
+        return self.keep_open and not self.echo
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -162,6 +161,7 @@ class Acceptor:
         self.refuse_with = 0
         """Answer this status instead."""
         self.requests: list[Exchange] = []
+        self.requested = Watch()
         self.server = TunnelServer(self.watcher, TunnelServerOptions(instance, options))
         self._http = HttpServer(self._serve)
         self._listener: Listener | None = None
@@ -180,6 +180,7 @@ class Acceptor:
 
     def _serve(self, exchange: Exchange) -> None:
         self.requests.append(exchange)
+        self.requested()
         if self.refuse_with:
             body = b'{"error": {"cause": "login_required", "detail": "unknown token"}}'
             exchange.respond(self.refuse_with, [(b"Content-Type", b"application/json")], body)
@@ -232,13 +233,15 @@ async def connected(
         address, "/_lapdev/tunnel/manager", "s3cret", "manager", "dialler-1", tunnel=options
     )
     uplink = Uplink(uplink_options, watcher)
-    async with Tasks() as tasks:
-        tasks.spawn(uplink.run(), "uplink")
-        if wait:
-            await uplink.wait_up()
-            await acceptor.watcher.wait_until(lambda seen: bool(seen.up))
-        yield Ends(acceptor, uplink, watcher, uplink_options, tasks)
-    await acceptor.aclose()
+    try:
+        async with Tasks() as tasks:
+            tasks.spawn(uplink.run(), "uplink")
+            if wait:
+                await uplink.wait_up()
+                await acceptor.watcher.wait_until(lambda seen: bool(seen.up))
+            yield Ends(acceptor, uplink, watcher, uplink_options, tasks)
+    finally:
+        await acceptor.aclose()
 
 
 def failing(error: LapdevError) -> Callable[[Message], Message]:
