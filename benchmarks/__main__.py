@@ -6,9 +6,9 @@ import argparse
 import platform
 import sysconfig
 
-from benchmarks import http1_parse
+from benchmarks import http1_parse, sidecar_start
 
-BENCHMARKS = {"http1_parse": http1_parse}
+BENCHMARKS = {"http1_parse": http1_parse, "sidecar_start": sidecar_start}
 
 
 def main() -> None:
