@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import uvloop
 
-from lapdev.errors import CallFailed, NotReady, StreamReset, TunnelClosed, TunnelError
+from lapdev.errors import StreamReset, TunnelClosed, TunnelError
 from lapdev.tunnel import Stream
-from lapdev.wire.control import Done, ReportCluster, SyncEnvironments, SyncNeeds
+from lapdev.wire.control import ReportCluster
 from lapdev.wire.mux import MuxOptions
 from lapdev.wire.mux.frames import FrameType, encode
-from tests.support.tunnel_ends import FAST, TARGET, Ends, Recorder, connected, failing
+from tests.support.tunnel_ends import FAST, TARGET, Ends, Recorder, connected
 
 HELLO = ReportCluster(version="0.1", driver="local")
 
@@ -81,69 +81,6 @@ async def test_many_streams_at_once_keep_their_bytes_apart(tmp_path: Path) -> No
         for recorder, payload in zip(recorders, sent, strict=True):
             await recorder.wait_until(lambda seen: seen.eof)
             assert bytes(recorder.data) == payload
-
-
-async def test_a_call_is_answered_and_a_failure_has_the_peers_words(tmp_path: Path) -> None:
-    async with connected(tmp_path) as ends:
-        ends.acceptor.watcher.answer = lambda message: SyncNeeds(())
-        assert await ends.tunnel.call(SyncEnvironments(())) == SyncNeeds(())
-        ends.acceptor.watcher.answer = failing(NotReady("the store is away", hint="wait"))
-        with pytest.raises(CallFailed, match="the store is away") as caught:
-            await ends.tunnel.call(HELLO)
-        assert (caught.value.cause, caught.value.hint) == ("not_ready", "wait")
-
-
-async def test_calls_go_both_ways(tmp_path: Path) -> None:
-    async with connected(tmp_path) as ends:
-        assert await ends.acceptor.tunnel.call(HELLO) == Done()
-        assert ends.watcher.calls == [HELLO]
-
-
-async def test_a_handler_that_breaks_is_an_error_for_the_caller_and_not_its_text(
-    tmp_path: Path,
-) -> None:
-    def broken(message: object) -> Done:
-        raise KeyError("secret")
-
-    async with connected(tmp_path) as ends:
-        ends.acceptor.watcher.answer = broken
-        with pytest.raises(CallFailed, match="failed at the other end") as caught:
-            await ends.tunnel.call(HELLO)
-        assert "secret" not in str(caught.value)
-        ends.acceptor.watcher.answer = lambda message: Done()
-        assert await ends.tunnel.call(HELLO) == Done()
-
-
-async def test_a_call_waits_across_a_lost_connection_and_is_answered_once(tmp_path: Path) -> None:
-    async with connected(tmp_path) as ends:
-        watcher = ends.acceptor.watcher
-        watcher.gate.clear()
-        async with asyncio.TaskGroup() as group:
-            answer = group.create_task(ends.tunnel.call(HELLO))
-            await watcher.wait_until(lambda seen: len(seen.calls) == 1)
-            ends.cut()
-            await watcher.wait_until(lambda seen: seen.up == [False, True])
-            watcher.gate.set()
-        assert answer.result() == Done()
-
-
-async def test_a_call_made_while_the_connection_is_away_waits_for_it(tmp_path: Path) -> None:
-    async with connected(tmp_path) as ends:
-        ends.cut()
-        await ends.watcher.wait_until(lambda seen: bool(seen.down))
-        assert not ends.tunnel.connected
-        assert await ends.tunnel.call(HELLO) == Done()
-
-
-async def test_a_cancelled_call_is_forgotten(tmp_path: Path) -> None:
-    async with connected(tmp_path) as ends:
-        watcher = ends.acceptor.watcher
-        watcher.gate.clear()
-        task = ends.tasks.spawn(ends.tunnel.call(HELLO), "call")
-        await watcher.wait_until(lambda seen: len(seen.calls) == 1)
-        task.cancel()
-        watcher.gate.set()
-        assert await ends.tunnel.call(HELLO) == Done()
 
 
 async def test_closing_a_tunnel_ends_streams_and_calls_at_both_ends(tmp_path: Path) -> None:

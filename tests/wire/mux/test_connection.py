@@ -112,45 +112,6 @@ def test_the_sessions_window_bounds_all_streams_together() -> None:
     assert sum(len(data) for data in pair.acceptor.received.values()) == 30_000
 
 
-def test_control_overtakes_data() -> None:
-    pair = Pair()
-    stream = pair.dialler.mux.open(TARGET)
-    pair.dialler.mux.write(stream, b"x" * 200_000)
-    pair.dialler.mux.call("Done", {})
-    assert types_of(pair.dialler.mux.data_to_send())[:3] == ["OPEN", "CALL", "DATA"]
-
-
-def test_streams_take_turns() -> None:
-    pair = Pair()
-    first, second = pair.dialler.mux.open(TARGET), pair.dialler.mux.open(TARGET)
-    pair.dialler.mux.write(first, b"1" * 200_000)
-    pair.dialler.mux.write(second, b"2" * 100)
-    (message,) = pair.dialler.mux.data_to_send()
-    turns = [frame[1] for frame in decode(message) if frame[0] == FrameType.DATA]
-    assert turns == [1, 3, 1, 1, 1]
-
-
-def test_while_congested_only_control_leaves() -> None:
-    pair = Pair()
-    stream = pair.dialler.mux.open(TARGET)
-    pair.dialler.mux.write(stream, b"x")
-    assert types_of(pair.dialler.mux.data_to_send(0)) == ["OPEN"]
-    assert types_of(pair.dialler.mux.data_to_send()) == ["DATA"]
-
-
-def test_the_owner_hears_when_there_is_room_again() -> None:
-    pair = Pair()
-    stream = pair.dialler.mux.open(TARGET)
-    pair.dialler.mux.write(stream, b"x" * 100_000)
-    stream.wake_below = 40_000
-    pair.dialler.mux.data_to_send(50_000)
-    assert pair.dialler.mux.take_writable() == []
-    pair.dialler.mux.data_to_send(20_000)
-    assert pair.dialler.mux.take_writable() == [stream]
-    pair.dialler.mux.data_to_send()
-    assert pair.dialler.mux.take_writable() == []
-
-
 def test_a_refused_stream_says_why_and_both_ends_forget_it() -> None:
     pair = Pair()
     pair.acceptor.accepting = False
@@ -415,20 +376,6 @@ def test_a_silent_peer_is_dead_after_twenty_seconds() -> None:
     assert types_of(pair.dialler.mux.data_to_send()) == ["PING"]
     pair.advance(10.0)
     assert pair.dialler.happened(ConnectionDead)
-
-
-def test_consumption_below_an_eighth_is_told_after_a_second_and_frees_the_sender() -> None:
-    pair = Pair()
-    stream = pair.dialler.mux.open(TARGET)
-    pair.dialler.mux.write(stream, b"x" * 1_000)
-    pair.settle()
-    assert stream.acked == 0
-    assert pair.acceptor.mux.next_deadline() == 1.0
-    pair.advance(1.0)
-    pair.settle()
-    assert stream.acked == 1_000
-    pair.advance(1.0)
-    assert pair.acceptor.mux.data_to_send() == [], "told once"
 
 
 def test_writing_or_ending_a_stream_that_was_reset_is_our_own_error_or_nothing() -> None:

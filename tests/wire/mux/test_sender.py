@@ -1,0 +1,103 @@
+"""What leaves, in which order, and when consumption is told."""
+
+from __future__ import annotations
+
+from lapdev.wire.mux import MuxOptions
+from lapdev.wire.mux.frames import FrameType, decode
+from tests.support.pair import Pair
+
+TARGET = {"kind": "x"}
+
+
+def types_of(messages: list[bytes]) -> list[str]:
+    return [FrameType(frame[0]).name for message in messages for frame in decode(message)]
+
+
+def test_control_overtakes_data() -> None:
+    pair = Pair()
+    stream = pair.dialler.mux.open(TARGET)
+    pair.dialler.mux.write(stream, b"x" * 200_000)
+    pair.dialler.mux.call("Done", {})
+    assert types_of(pair.dialler.mux.data_to_send())[:3] == ["OPEN", "CALL", "DATA"]
+
+
+def test_streams_take_turns() -> None:
+    pair = Pair()
+    first, second = pair.dialler.mux.open(TARGET), pair.dialler.mux.open(TARGET)
+    pair.dialler.mux.write(first, b"1" * 200_000)
+    pair.dialler.mux.write(second, b"2" * 100)
+    (message,) = pair.dialler.mux.data_to_send()
+    turns = [frame[1] for frame in decode(message) if frame[0] == FrameType.DATA]
+    assert turns == [1, 3, 1, 1, 1]
+
+
+def test_while_congested_only_control_leaves() -> None:
+    pair = Pair()
+    stream = pair.dialler.mux.open(TARGET)
+    pair.dialler.mux.write(stream, b"x")
+    assert types_of(pair.dialler.mux.data_to_send(0)) == ["OPEN"]
+    assert types_of(pair.dialler.mux.data_to_send()) == ["DATA"]
+
+
+def test_the_owner_hears_when_there_is_room_again() -> None:
+    pair = Pair()
+    stream = pair.dialler.mux.open(TARGET)
+    pair.dialler.mux.write(stream, b"x" * 100_000)
+    stream.wake_below = 40_000
+    pair.dialler.mux.data_to_send(50_000)
+    assert pair.dialler.mux.take_writable() == []
+    pair.dialler.mux.data_to_send(20_000)
+    assert pair.dialler.mux.take_writable() == [stream]
+    pair.dialler.mux.data_to_send()
+    assert pair.dialler.mux.take_writable() == []
+
+
+def test_consumption_below_an_eighth_is_told_after_a_second_and_frees_the_sender() -> None:
+    pair = Pair()
+    stream = pair.dialler.mux.open(TARGET)
+    pair.dialler.mux.write(stream, b"x" * 1_000)
+    pair.settle()
+    assert stream.acked == 0
+    assert pair.acceptor.mux.next_deadline() == 1.0
+    pair.advance(1.0)
+    pair.settle()
+    assert stream.acked == 1_000
+    pair.advance(1.0)
+    assert pair.acceptor.mux.data_to_send() == [], "told once"
+
+
+def test_a_stream_without_the_sessions_credit_keeps_its_turn_and_lets_an_end_pass() -> None:
+    pair = Pair(MuxOptions(stream_window=1_000, session_window=1_000))
+    pair.acceptor.reading = False
+    first, second, third = (pair.dialler.mux.open(TARGET) for _ in range(3))
+    pair.dialler.mux.write(first, b"1" * 1_000)
+    pair.dialler.mux.write(second, b"2" * 500)
+    pair.dialler.mux.finish(third)
+    pair.settle()
+    assert set(pair.acceptor.received) == {1}
+    assert pair.acceptor.ended == {5}
+    pair.acceptor.reading = True
+    pair.acceptor.consume_held()
+    pair.settle()
+    assert len(pair.acceptor.received[3]) == 500
+
+
+def test_a_stream_reset_while_it_waited_for_its_turn_sends_nothing_more() -> None:
+    pair = Pair()
+    first, second = pair.dialler.mux.open(TARGET), pair.dialler.mux.open(TARGET)
+    pair.dialler.mux.write(first, b"1")
+    pair.dialler.mux.write(second, b"2")
+    pair.dialler.mux.reset(first, "aborted")
+    assert types_of(pair.dialler.mux.data_to_send()) == ["OPEN", "OPEN", "RESET", "DATA"]
+
+
+def test_credit_is_told_once_an_eighth_was_consumed() -> None:
+    pair = Pair(MuxOptions(stream_window=8_000))
+    stream = pair.dialler.mux.open(TARGET)
+    pair.dialler.mux.write(stream, b"x" * 999)
+    pair.settle()
+    assert stream.acked == 0
+    pair.dialler.mux.write(stream, b"x")
+    pair.settle()
+    assert stream.acked == 1_000
+    assert stream.send_limit == 9_000
