@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 
 from lapdev.demo.checks import faults, intercepts, interleaving, previews, streaming
-from lapdev.demo.checks.scene import CheckFailedError, Scene
+from lapdev.demo.checks.scene import Scene
 from lapdev.demo.stage import Stage
 from lapdev.errors import LapdevError
 
 Print = Callable[[str], None]
+
+CLEAN_UP_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +72,24 @@ async def run_checks(stage: Stage, show: Print, *, as_json: bool = False) -> int
 
 async def _run_one(check: Check, scene: Scene) -> Outcome:
     started = time.monotonic()
-    passed, detail = False, ""
-    try:
-        async with asyncio.timeout(check.timeout):
-            detail, passed = await check.run(scene), True
-    except TimeoutError:
-        detail = f"not done after {check.timeout:.0f} seconds"
-    except (CheckFailedError, LapdevError) as exc:
-        detail = exc.detail
-    except Exception as exc:  # a client library's own error is a failed check, not a crash
-        detail = f"{type(exc).__name__}: {exc}"
-    await scene.clean_up()
+    passed, detail = await _attempt(check.run(scene), check.timeout)
+    tidy, problem = await _attempt(scene.clean_up(), CLEAN_UP_TIMEOUT)
+    if passed and not tidy:
+        passed, detail = False, f"afterwards: {problem}"
     return Outcome(check.name, passed, time.monotonic() - started, " ".join(detail.split())[:160])
+
+
+async def _attempt(work: Awaitable[str | None], timeout: float) -> tuple[bool, str]:
+    """Whether it succeeded, and what it says or what went wrong."""
+    try:
+        async with asyncio.timeout(timeout):
+            return True, await work or ""
+    except TimeoutError:
+        return False, f"not done after {timeout:.0f} seconds"
+    except LapdevError as exc:
+        return False, exc.detail
+    except Exception as exc:  # a client library's own error is a failed check, not a crash
+        return False, f"{type(exc).__name__}: {exc}"
 
 
 def _as_json(outcome: Outcome) -> str:
