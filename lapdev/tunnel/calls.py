@@ -78,12 +78,16 @@ class TunnelCalls:
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(TunnelClosed(str(error)))
-        for task in self._serving:
+        for task in self._others():
             task.cancel()
 
     async def wait_ended(self) -> None:
-        if self._serving:
-            await asyncio.wait(self._serving)
+        """What was being answered has stopped; a handler that closes its own tunnel goes on."""
+        if others := self._others():
+            await asyncio.wait(others)
+
+    def _others(self) -> set[asyncio.Task[None]]:
+        return {task for task in self._serving if task is not asyncio.current_task()}
 
     async def _serve(self, event: CallReceived) -> None:
         call_id, name = event.call_id, event.name

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 from lapdev.errors import ConnectFailed, ConnectTimeout, LapdevError
-from lapdev.net.relay import Relay, Waiting, relay, reset
+from lapdev.net.relay import Relay, Waiting, relay, relay_waiting, reset
 from lapdev.tunnel.stream import Stream
 from lapdev.tunnel.tunnel import Tunnel
 from lapdev.wire.control import Target
@@ -48,12 +48,9 @@ async def outlet(stream: Stream, dial: Dial, on_done: OnDone | None = None) -> N
         transport.abort()
         return
     waiting = cast(Waiting, transport.get_protocol())
-    stream.accept(Waiting())
-    joined = relay(stream, transport, on_done)
-    if waiting.received:
-        joined.from_b(waiting.received)
-    if waiting.ended:
-        joined.eof_from_b()
+    near = Waiting()
+    stream.accept(near)
+    relay_waiting(near, waiting, on_done)
 
 
 class Inlet(asyncio.Protocol):

@@ -93,6 +93,9 @@ class TunnelServer:
         Raises:
             RemoteProtocolError: the hello does not fit the credential, or asks for what is not.
         """
+        if self._closed:
+            websocket.close(CloseCode.GOING_AWAY, "the process stops")
+            return
         if hello.role != identity.role:
             raise violation(f"the credential is a {identity.role}'s, the hello a {hello.role}'s")
         if hello.link:
@@ -105,7 +108,7 @@ class TunnelServer:
             )
         slot = (identity, hello.instance)
         tunnel = self._sessions.get(slot)
-        resumed = tunnel is not None and tunnel.session == hello.session
+        resumed = tunnel is not None and hello.resume and tunnel.session == hello.session
         if not resumed:
             self._end(tunnel, CloseCode.REPLACED, "a newer session of this instance took over")
             tunnel = self._begin(slot, hello)

@@ -20,7 +20,7 @@ from lapdev.errors import (
 )
 from lapdev.log import get_logger
 from lapdev.model import Identity
-from lapdev.net.websocket import Lost, WebsocketConnection
+from lapdev.net.websocket import Lost, Unheard, WebsocketConnection
 from lapdev.tunnel.calls import TunnelCalls
 from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.options import TunnelOptions
@@ -79,6 +79,7 @@ class Tunnel:
         self._congested = False
         self._flush_due = False
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._grace_timer: asyncio.TimerHandle | None = None
         self._last_heard = self.loop.time()
         self._calls = TunnelCalls(self._mux, self._answer, self.flush_soon)
@@ -173,6 +174,7 @@ class Tunnel:
                 timer.cancel()
         self._timer = self._grace_timer = None
         if websocket is not None:
+            websocket.listener = Unheard()
             websocket.close(code or CloseCode.NORMAL, reason or str(error))
         self._mux.detach()
         streams = list(self._mux.streams.values())
@@ -251,8 +253,6 @@ class Tunnel:
         self._mux.heard(now)
 
     def message_received(self, websocket: WebsocketConnection, message: bytes) -> None:
-        if websocket is not self._websocket:
-            return  # a connection that has been replaced
         try:
             events = self._mux.receive_data(message)
         except RemoteProtocolError as exc:
@@ -261,6 +261,8 @@ class Tunnel:
             self.end(error, exc.answer_status, exc.detail)
             return
         for event in events:
+            if self.closed:
+                break
             self._guard(self._dispatch, event)
         self.flush_soon()
 
@@ -272,8 +274,6 @@ class Tunnel:
         self.flush_soon()
 
     def websocket_lost(self, websocket: WebsocketConnection, lost: Lost) -> None:
-        if websocket is not self._websocket:
-            return
         if lost.code in _SESSION_OVER:
             self._log("tunnel_ended", lost)
             self.end(TunnelClosed(str(lost)), lost.code)
@@ -284,7 +284,10 @@ class Tunnel:
     # Inside
 
     def _connection_gone(self, error: Exception) -> None:
-        self._websocket = None
+        if self._websocket is not None:
+            # It may still have to say that it is congested, or alive: not to us.
+            self._websocket.listener = Unheard()
+            self._websocket = None
         self._mux.detach()
         if self._timer is not None:
             self._timer.cancel()
@@ -320,10 +323,11 @@ class Tunnel:
         if deadline is None:
             return
         # Deadlines mostly move away: a timer that fires too early arms itself again.
-        if self._timer is not None and self._timer.when() <= deadline:
+        if self._timer is not None and self._timer_at <= deadline:
             return
         if self._timer is not None:
             self._timer.cancel()
+        self._timer_at = deadline
         self._timer = self.loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:

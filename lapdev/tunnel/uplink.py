@@ -136,11 +136,18 @@ class Uplink:
             role=options.role,
             instance=options.instance,
             session=self._session,
+            resume=self.tunnel is not None,
             replaces=options.replaces,
         )
 
     def welcomed(self, websocket: WebsocketConnection, welcome: Welcome) -> None:
-        """The acceptor has taken the session, or begun it anew."""
+        """The acceptor has taken the session, or begun it anew.
+
+        Raises:
+            TunnelClosed: our grace time ended while the acceptor said that it goes on.
+        """
+        if self.tunnel is None and welcome.resumed:
+            raise TunnelClosed("the session ended while it was being resumed")
         if self.tunnel is not None and not welcome.resumed:
             self.tunnel.end(TunnelClosed("the other end does not know the session any more"))
         self._session = welcome.session
@@ -193,9 +200,14 @@ class _Greeting:
             websocket.close(CloseCode.PROTOCOL_ERROR, exc.detail)
             self._finish(exc)
             return
+        try:
+            # At once, not when the waiting task runs: frames may follow in the same read.
+            self._uplink.welcomed(websocket, welcome)
+        except TunnelClosed as exc:
+            websocket.close(CloseCode.NORMAL, exc.detail)
+            self._finish(exc)
+            return
         self.welcomed = True
-        # At once, not when the waiting task runs: frames may follow in the same read.
-        self._uplink.welcomed(websocket, welcome)
         self._finish(None)
 
     def websocket_lost(self, websocket: WebsocketConnection, lost: Lost) -> None:

@@ -160,6 +160,8 @@ class Acceptor:
         self.identity = MANAGER
         self.refuse_with = 0
         """Answer this status instead."""
+        self.welcoming: Callable[[], None] | None = None
+        """Runs once, before the next upgrade request is taken."""
         self.requests: list[Exchange] = []
         self.requested = Watch()
         self.server = TunnelServer(self.watcher, TunnelServerOptions(instance, options))
@@ -181,6 +183,9 @@ class Acceptor:
     def _serve(self, exchange: Exchange) -> None:
         self.requests.append(exchange)
         self.requested()
+        welcoming, self.welcoming = self.welcoming, None
+        if welcoming is not None:
+            asyncio.get_running_loop().call_soon(welcoming)
         if self.refuse_with:
             body = b'{"error": {"cause": "login_required", "detail": "unknown token"}}'
             exchange.respond(self.refuse_with, [(b"Content-Type", b"application/json")], body)
@@ -224,7 +229,13 @@ class Ends:
 async def connected(
     folder: Path, options: TunnelOptions = FAST, *, wait: bool = True
 ) -> AsyncIterator[Ends]:
-    """A dialler and an acceptor, connected if `wait`. Everything is closed at the end."""
+    """A dialler and an acceptor, connected if `wait`. Everything is closed at the end.
+
+    An exception in a callback of the loop, which asyncio would only log, fails the test.
+    """
+    broken: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: broken.append(context))
     address = f"unix:{folder}/s"
     acceptor = Acceptor(address, options)
     await acceptor.start()
@@ -242,6 +253,7 @@ async def connected(
             yield Ends(acceptor, uplink, watcher, uplink_options, tasks)
     finally:
         await acceptor.aclose()
+    assert not broken
 
 
 def failing(error: LapdevError) -> Callable[[Message], Message]:

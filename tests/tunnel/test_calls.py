@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lapdev.errors import CallFailed, NotReady
-from lapdev.wire.control import Done, ReportCluster, SyncEnvironments, SyncNeeds
+from lapdev.errors import CallFailed, NotReady, TunnelClosed
+from lapdev.tunnel import Tunnel
+from lapdev.wire.control import Done, Message, ReportCluster, SyncEnvironments, SyncNeeds
 from lapdev.wire.mux.frames import FrameType, encode
-from tests.support.tunnel_ends import connected, failing
+from tests.support.tunnel_ends import Watcher, connected, failing
 
 HELLO = ReportCluster(version="0.1", driver="local")
 
@@ -119,3 +120,24 @@ async def test_what_is_being_answered_is_cancelled_with_the_session(tmp_path: Pa
         call.cancel()
         await theirs.aclose("enough")
         assert not theirs._calls._serving
+
+
+async def test_a_handler_may_close_its_own_tunnel(tmp_path: Path) -> None:
+    class Closing(Watcher):
+        finished = False
+
+        async def call_received(self, tunnel: Tunnel, message: Message) -> Message:
+            await tunnel.aclose("asked to")
+            self.finished = True
+            return Done()
+
+    async with connected(tmp_path) as ends:
+        handler = Closing()
+        newer = ends.dial_as(handler, instance="dialler-2")
+        await newer.wait_up()
+        await ends.acceptor.watcher.wait_until(lambda seen: len(seen.up) == 2)
+        (theirs,) = (t for t in ends.acceptor.server.tunnels if t.instance == "dialler-2")
+        with pytest.raises(TunnelClosed, match="asked to"):
+            await theirs.call(HELLO)
+        await handler.wait_until(lambda seen: len(seen.up) == 2)
+        assert handler.finished

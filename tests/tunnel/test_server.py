@@ -76,12 +76,14 @@ async def test_a_session_that_comes_back_before_its_loss_was_noticed_is_taken_ov
         theirs = ends.acceptor.tunnel
         old = theirs._websocket
         assert old is not None
-        with Peer(encode_hello(Hello("manager", "dialler-1", theirs.session))) as peer:
+        with Peer(encode_hello(Hello("manager", "dialler-1", theirs.session, resume=True))) as peer:
             await peer.connect(f"{tmp_path}/s")
             welcome = decode_welcome(await peer.message())
             assert welcome.resumed
             await ends.acceptor.watcher.wait_until(lambda seen: len(seen.down) == 1)
             assert ends.acceptor.watcher.up == [False, True]
+            old.pause_writing()  # its last words wait: no business of the new connection
+            assert not theirs._congested
             await old.wait_closed()
         await ends.acceptor.watcher.wait_until(lambda seen: len(seen.up) == 3)
 

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from lapdev.errors import ConfigError, ConnectFailed, RemoteProtocolError, TunnelRefused
+from lapdev.errors import (
+    ConfigError,
+    ConnectFailed,
+    RemoteProtocolError,
+    TunnelClosed,
+    TunnelRefused,
+)
 from lapdev.net.exchange import Exchange
 from lapdev.net.http_server import HttpServer
 from lapdev.net.listener import listen
@@ -223,3 +229,29 @@ async def test_an_acceptor_that_never_answers_is_given_up(tmp_path: Path) -> Non
     for exchange in silent:
         exchange.abort()
     await http.aclose()
+
+
+async def test_a_session_that_ended_here_while_the_acceptor_resumed_it_is_not_resumed(
+    tmp_path: Path,
+) -> None:
+    async with connected(tmp_path) as ends:
+        old = ends.tunnel
+        ends.acceptor.welcoming = lambda: old.end(TunnelClosed("grace over"))
+        ends.cut()
+        await ends.watcher.wait_until(lambda seen: len(seen.up) == 2)
+        assert ends.watcher.up == [False, False]
+        assert ends.tunnel.session != old.session
+        assert await ends.tunnel.call(HELLO) == Done()
+
+
+async def test_a_dialler_that_never_saw_its_welcome_begins_anew(tmp_path: Path) -> None:
+    async with connected(tmp_path) as ends:
+        theirs, session = ends.acceptor.tunnel, ends.tunnel.session
+        ends.uplink.tunnel = None  # as if WELCOME had been lost with its connection
+        websocket = theirs._websocket
+        assert websocket is not None
+        websocket.abort()
+        await ends.acceptor.watcher.wait_until(lambda seen: len(seen.up) == 2)
+        assert ends.acceptor.watcher.up == [False, False]
+        assert theirs.closed
+        assert ends.acceptor.tunnel.session == session

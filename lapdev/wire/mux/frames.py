@@ -234,6 +234,8 @@ def _distinct(pairs: list[tuple[object, object]]) -> dict[object, object]:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a map has a key twice")
+    if any(type(key) is not str for key in result):
+        raise ValueError("a map has a key that is no string")
     return result
 
 

@@ -32,6 +32,8 @@ class Hello:
     """One running process: a random id made when it started."""
     session: str
     """One logical tunnel of that instance; outlives its connections."""
+    resume: bool = False
+    """The dialler still holds the session, and wants to go on with it."""
     link: int = 0
     replaces: str = ""
     """The instance this one has taken the place of, if it knows: its streams end at once."""
@@ -73,6 +75,7 @@ def decode_hello(message: bytes) -> Hello:
         role=_matching(values, "role", _ROLE),
         instance=_matching(values, "instance", _ID),
         session=_matching(values, "session", _ID),
+        resume=_flag(values, "resume"),
         link=_number(values, "link", MAX_LINKS - 1),
         replaces=_matching(values, "replaces", _OPTIONAL_ID),
         version=_version(values),
@@ -86,13 +89,10 @@ def decode_welcome(message: bytes) -> Welcome:
         RemoteProtocolError: it is something else, or malformed, or of another version.
     """
     values = _only_map(message, FrameType.WELCOME)
-    resumed = values.get("resumed")
-    if type(resumed) is not bool:
-        raise violation("WELCOME: bad resumed")
     return Welcome(
         instance=_matching(values, "instance", _ID),
         session=_matching(values, "session", _ID),
-        resumed=resumed,
+        resumed=_flag(values, "resumed"),
         session_window=_number(values, "session_window"),
         stream_window=_number(values, "stream_window"),
         ping_interval_ms=_number(values, "ping_interval_ms"),
@@ -127,6 +127,13 @@ def _matching(values: dict[str, Any], name: str, pattern: re.Pattern[str]) -> st
 def _number(values: dict[str, Any], name: str, most: int = MAX_OFFSET) -> int:
     value = values.get(name)
     if type(value) is not int or not 0 <= value <= most:
+        raise _bad(name)
+    return value
+
+
+def _flag(values: dict[str, Any], name: str) -> bool:
+    value = values.get(name)
+    if type(value) is not bool:
         raise _bad(name)
     return value
 

@@ -80,6 +80,7 @@ NOT_MSGPACK = {
     "depth 10,000": b"\x91" * 10_000,
     "a key twice": b"\x92\x00\x82\xa1a\x01\xa1a\x02",
     "a key that is no string": b"\x92\x00\x81\x01\x02",
+    "a key of bytes": b"\x92\x00\x81\xc4\x01a\x02",
     "a string that is not UTF-8": b"\x96\x06\x01\x00\xa1\xff\xa0",
 }
 

@@ -18,7 +18,7 @@ from lapdev.wire.mux import (
     encode_welcome,
 )
 
-HELLO = Hello(role="manager", instance="i1", session="s1", link=1, replaces="i0")
+HELLO = Hello(role="manager", instance="i1", session="s1", resume=True, link=1, replaces="i0")
 WELCOME = Welcome(
     instance="c1",
     session="s1",
@@ -50,6 +50,7 @@ def test_hello_and_welcome_survive_the_wire() -> None:
         ("session", "ä"),
         ("session", "a\n"),
         ("session", None),
+        ("resume", 1),
         ("link", 4),
         ("link", -1),
         ("link", 0.0),
