@@ -111,8 +111,9 @@ def _intercept_id(client: RestClient, which: str) -> str:
     own = client.call("GET", "intercepts", query={"device": device_id(os.environ)})["intercepts"]
     found = [item["id"] for item in own if item["service"] == which]
     if len(found) > 1:
+        ids = ", ".join(found)
         raise click.UsageError(
-            f"this machine intercepts {which} in several environments: name one of {', '.join(found)}"
+            f"several intercepts of this machine are on {which}: name one: {ids}"
         )
     return str(found[0]) if found else which
 

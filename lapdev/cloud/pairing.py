@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lapdev.errors import LapdevError
-from lapdev.net.relay import Waiting, relay
+from lapdev.net.relay import Waiting, relay_waiting
 from lapdev.tunnel import Stream, Tunnel
 from lapdev.wire.control import Target
 
@@ -30,12 +30,4 @@ async def pair(near: Stream, far_tunnel: Tunnel, target: Target) -> None:
         return
     near_end = Waiting()
     near.accept(near_end)
-    joined = relay(near, far)
-    if near_end.received:
-        joined.from_a(near_end.received)
-    if far_end.received:
-        joined.from_b(far_end.received)
-    if near_end.ended:
-        joined.eof_from_a()
-    if far_end.ended:
-        joined.eof_from_b()
+    relay_waiting(near_end, far_end)

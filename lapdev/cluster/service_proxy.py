@@ -17,7 +17,7 @@ from lapdev.errors import ClusterError, ConnectFailed
 from lapdev.log import get_logger
 from lapdev.net.address import InheritedAddress
 from lapdev.net.listener import BACKLOG, Listener, dial, listen
-from lapdev.net.relay import Relay, Waiting, relay
+from lapdev.net.relay import Relay, Waiting, relay_waiting
 from lapdev.net.tasks import Tasks
 
 DIAL_TIMEOUT = 5.0
@@ -84,15 +84,7 @@ class ServiceProxy:
             caller.transport.abort()
             upstream.abort()
             return
-        self._relays.add(joined := relay(caller.transport, upstream, self._relays.discard))
-        if caller.received:
-            joined.from_a(caller.received)
-        if caller.ended:
-            joined.eof_from_a()
-        if waiting.received:
-            joined.from_b(waiting.received)
-        if waiting.ended:
-            joined.eof_from_b()
+        self._relays.add(relay_waiting(caller, waiting, self._relays.discard))
 
     async def _dial_any(self) -> tuple[asyncio.Transport, Waiting]:
         endpoints = self.front.endpoints()

@@ -151,6 +151,22 @@ class Waiting(asyncio.Protocol):
         self.lost = exc or ConnectionResetError("the connection was closed")
 
 
+def relay_waiting(
+    a: Waiting, b: Waiting, on_done: Callable[[Relay], None] | None = None
+) -> Relay:
+    """`relay` for two connections that were held still: what each has sent so far goes first."""
+    joined = relay(a.transport, b.transport, on_done)
+    for side, pass_on, pass_end in (
+        (a, joined.from_a, joined.eof_from_a),
+        (b, joined.from_b, joined.eof_from_b),
+    ):
+        if side.received:
+            pass_on(side.received)
+        if side.ended:
+            pass_end()
+    return joined
+
+
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 

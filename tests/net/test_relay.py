@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from lapdev.net.listener import dial, listen
-from lapdev.net.relay import Relay, Waiting, relay
+from lapdev.net.relay import Relay, Waiting, relay, relay_waiting
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -76,6 +76,33 @@ async def test_both_directions_ended_ends_the_relay_and_counts_bytes() -> None:
         async with asyncio.timeout(5):
             ended = await done.get()
         assert (ended.bytes_from_a, ended.bytes_from_b) == (5, 3)
+
+
+async def test_what_came_before_the_join_goes_first_and_an_early_end_counts() -> None:
+    sides: asyncio.Queue[Waiting] = asyncio.Queue()
+
+    class Accepting(Waiting):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            sides.put_nowait(self)
+
+    listener = await listen("127.0.0.1:0", Accepting)
+    client_in, client_out = await asyncio.open_connection(*str(listener.address).split(":"))
+    client_side = await sides.get()
+    app_in, app_out = await asyncio.open_connection(*str(listener.address).split(":"))
+    app_side = await sides.get()
+    client_side.data_received(b"early, ")
+    app_side.data_received(b"greeting, ")
+    app_side.eof_received()
+    relay_waiting(client_side, app_side)
+    client_out.write(b"late")
+    client_out.write_eof()
+    async with asyncio.timeout(5):
+        assert await app_in.read() == b"early, late"
+        assert await client_in.read() == b"greeting, "
+    client_out.close()
+    app_out.close()
+    await listener.aclose()
 
 
 async def test_a_reset_on_one_side_reaches_the_other() -> None:

@@ -11,7 +11,7 @@ import pytest
 from lapdev.errors import ConnectFailed
 from lapdev.model import EnvironmentId, InterceptId, InterceptRoute, Protocol
 from lapdev.net.listener import dial
-from lapdev.net.relay import Waiting, relay
+from lapdev.net.relay import Waiting, relay_waiting
 from lapdev.net.tasks import Tasks
 from lapdev.routing.table import LaptopCandidate
 from lapdev.sidecar.laptops import (
@@ -64,14 +64,13 @@ async def cloud_with_laptop(app: RecordingApp) -> AsyncIterator[TunnelPeer]:
 
         async def reach(stream: Stream) -> None:
             try:
-                transport, _ = await dial(app.address, Waiting)
+                _, far = await dial(app.address, Waiting)
             except ConnectFailed as exc:
                 stream.refuse(exc)
                 return
             near = Waiting()
             stream.accept(near)
-            joined = relay(stream, transport)
-            joined.from_a(near.received)
+            relay_waiting(near, far)
 
         def opened(stream: Stream, target: Target) -> None:
             tasks.spawn(reach(stream), "laptop")

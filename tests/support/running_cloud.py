@@ -17,7 +17,7 @@ from lapdev.cloud.app import run
 from lapdev.errors import ConnectFailed, NoRoute
 from lapdev.model import DeviceId
 from lapdev.net.listener import dial
-from lapdev.net.relay import Waiting, relay
+from lapdev.net.relay import Waiting, relay_waiting
 from lapdev.net.tasks import Tasks
 from lapdev.settings import CloudSettings
 from lapdev.tunnel import (
@@ -124,17 +124,13 @@ class StandInManager(TunnelHandler):
             stream.refuse(NoRoute("no such service", hop="manager"))
             return
         try:
-            transport, far = await dial(app.address, Waiting)
+            _, far = await dial(app.address, Waiting)
         except ConnectFailed as exc:
             stream.refuse(exc)
             return
         near = Waiting()
         stream.accept(near)
-        joined = relay(stream, transport)
-        if near.received:
-            joined.from_a(near.received)
-        if far.received:
-            joined.from_b(far.received)
+        relay_waiting(near, far)
 
     async def call_received(self, tunnel: Tunnel, message: Message) -> Message:
         answer: Message = Done()
