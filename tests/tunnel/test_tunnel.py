@@ -58,13 +58,23 @@ async def test_a_connection_cut_again_and_again_loses_no_byte(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_the_same_on_uvloop(tmp_path: Path) -> None:
-    # Consumption told at once makes timers of no delay, which uvloop has no `when` for.
-    options = replace(FAST, mux=replace(FAST.mux, credit_delay=0.0))
-
     async def scenario() -> None:
-        async with connected(tmp_path, options) as ends:
+        async with connected(tmp_path) as ends:
             payload = random.Random(8).randbytes(3_000_000)
             assert await transfer_with_cuts(ends, payload, 6) == payload
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
+
+
+def test_on_uvloop_a_deadline_that_has_passed_is_armed_like_any_other(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with connected(tmp_path) as ends:
+            # A timer without delay is no TimerHandle there.
+            ends.tunnel._mux.heard(0.0)
+            ends.tunnel._arm_timer()
+            ends.tunnel._arm_timer()
+            assert await ends.tunnel.call(HELLO)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scenario())
