@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ def demo(as_json: bool, check: bool, listen: str, no_isolation: bool, keep: bool
     log.configure("all", "warning")
     options = StageOptions(
         listen=listen or _free_address(),
-        isolation=not no_isolation,
+        isolation=not no_isolation and _isolation_works(),
         keep=keep,
         progress=lambda line: click.echo(f"  · {line}", err=True),
     )
@@ -114,6 +115,25 @@ def _announce(stage: Stage, wish: _Wish) -> None:
     )
     if wish.stage.keep:
         click.echo(f"Its data stays in {stage.directory}.")
+
+
+def _isolation_works() -> bool:
+    """Whether pods can have namespaces here; says so when not, and what that means.
+
+    The demo runs nothing but its own shop, so it goes on without. `lapdev serve` does not.
+    """
+    # In a process of its own: entering namespaces cannot be undone.
+    code = "from lapdev.cluster.namespaces import enter_outer; enter_outer()"
+    command = [sys.executable, "-c", code]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    if tried.returncode == 0:
+        return True
+    reason = tried.stderr.strip().rpartition("\n")[2].partition(": ")[2]
+    click.echo(
+        f"  · {reason}\n  · the shop's pods run without isolation (lapdev serve would refuse)",
+        err=True,
+    )
+    return False
 
 
 def _free_address() -> str:

@@ -9,6 +9,9 @@ from lapdev.errors import ClusterError
 
 PROC = Path("/proc")
 
+LISTENING = "0A"
+"""The state in /proc/net/tcp, proc(5)."""
+
 
 def is_alive(pid: int) -> bool:
     """The process exists and is not merely waiting to be reaped."""
@@ -40,16 +43,19 @@ def descendants(pid: int) -> frozenset[int]:
 
 
 def sidecar_beside(manager: int, program: str, version: str) -> int:
-    """The sidecar in the same pod (network namespace) as the program with that VERSION.
+    """The sidecar in the same pod as the program with that VERSION.
+
+    Those of one pod listen on the same address of the same network namespace: 0.0.0.0 of their
+    own, or, without isolation, the pod's own address of the machine's.
 
     Raises:
         ClusterError: there is none below the manager.
     """
     below = descendants(manager)
     apps = [pid for pid in below if _runs(pid, program) and _has_version(pid, version)]
-    pods = {_network(pid) for pid in apps}
+    places = {place for pid in apps for place in _listens(pid)}
     for pid in below:
-        if _runs(pid, "sidecar") and _network(pid) in pods:
+        if _runs(pid, "sidecar") and not places.isdisjoint(_listens(pid)):
             return pid
     raise ClusterError(f"found no sidecar beside {program} {version} below process {manager}")
 
@@ -71,11 +77,26 @@ def _has_version(pid: int, version: str) -> bool:
     return f"VERSION={version}".encode() in _read(pid, "environ").split(b"\0")
 
 
-def _network(pid: int) -> str:
+def _listens(pid: int) -> frozenset[tuple[str, str]]:
+    """(network namespace, address) of each IPv4 socket the process listens on."""
     try:
-        return str((PROC / str(pid) / "ns" / "net").readlink())
+        network = str((PROC / str(pid) / "ns" / "net").readlink())
+        sockets = {_link(entry) for entry in (PROC / str(pid) / "fd").iterdir()}
     except OSError:
-        return ""
+        return frozenset()
+    rows = [line.split() for line in _read(pid, "net/tcp").decode("ascii").splitlines()[1:]]
+    return frozenset(
+        (network, row[1].partition(":")[0])
+        for row in rows
+        if row[3] == LISTENING and f"socket:[{row[9]}]" in sockets
+    )
+
+
+def _link(entry: Path) -> str:
+    try:
+        return str(entry.readlink())
+    except OSError:
+        return ""  # closed meanwhile
 
 
 def _read(pid: int, name: str) -> bytes:

@@ -10,10 +10,12 @@ import pytest
 from lapdev.demo.checks.processes import descendants, is_alive, sidecar_beside
 from lapdev.errors import ClusterError
 
-# A parent whose child waits on its standard input, named as the word says.
+# A parent whose child listens and waits on its standard input, named as the word says.
 FAMILY = """
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", "input()", sys.argv[1]])
+code = "import socket; s = socket.create_server(('127.0.0.1', 0)); print('up', flush=True); input()"
+child = subprocess.Popen([sys.executable, "-c", code, sys.argv[1]], stdout=subprocess.PIPE)
+child.stdout.readline()
 print(child.pid, flush=True)
 child.wait()
 """
