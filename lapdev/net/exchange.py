@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from lapdev.errors import RemoteProtocolError
@@ -21,6 +22,9 @@ from lapdev.wire.http1 import (
 
 if TYPE_CHECKING:
     from lapdev.net.http_server import HttpConnection
+
+REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+"""The phrases people expect beside our own statuses; programs ignore them (RFC 9112 §4)."""
 
 EARLY_BODY_BYTES = 65_536
 """Body bytes held while nobody reads them yet; above, the client is made to wait."""
@@ -188,7 +192,10 @@ class Exchange:
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """A whole, small answer. `headers` carry no framing and no Connection."""
         framing = Framing.NONE if status in (204, 304) else Framing.LENGTH
-        head = ResponseHead(status, b"", list(headers), framing=framing, content_length=len(body))
+        reason = REASONS.get(status, b"")
+        head = ResponseHead(
+            status, reason, list(headers), framing=framing, content_length=len(body)
+        )
         self.start_response(head)
         if body:
             self.send_data(body)

@@ -16,7 +16,7 @@ from typing import Any, cast
 from lapdev.errors import LapdevError, RemoteProtocolError
 from lapdev.log import get_logger
 from lapdev.net.deadlines import NEVER, Sweep
-from lapdev.net.exchange import Exchange
+from lapdev.net.exchange import REASONS, Exchange
 from lapdev.net.relay import reset
 from lapdev.wire.http1 import (
     PUBLIC_LIMITS,
@@ -361,7 +361,7 @@ class HttpConnection(asyncio.Protocol):
         body = f"{error.detail}\n".encode()
         head = ResponseHead(
             error.answer_status,
-            b"",
+            REASONS.get(error.answer_status, b""),
             [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")],
         )
         head.headers += framing_headers(head.framing.LENGTH, len(body))

@@ -53,6 +53,18 @@ async def test_not_ready_says_when_to_try_again() -> None:
     assert b'http-equiv="refresh"' in page
 
 
+async def test_our_own_statuses_have_the_phrase_people_expect() -> None:
+    server = HttpServer(lambda exchange: respond_error(exchange, NotReady(), "edge"))
+    async with listening(server.connection) as port, connect(port) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert await client.read_until(b"\r\n") == b"HTTP/1.1 503 Service Unavailable\r\n"
+        await client.read_until(b"\r\n\r\n")
+        client.send(b"broken\r\n\r\n")
+        await client.read_until(b"}\n")
+        assert await client.read_until(b"\r\n") == b"HTTP/1.1 400 Bad Request\r\n"
+    await server.aclose()
+
+
 async def test_login_required_names_the_scheme() -> None:
     _, headers, _ = await answer_to(LoginRequired())
     assert headers["www-authenticate"] == "Bearer"
