@@ -58,6 +58,7 @@ FIELDS = (
     "status",
     "error",
     "error_source",
+    "hint",
     "retryable",
     "bytes_in",
     "bytes_out",
