@@ -151,9 +151,7 @@ class Waiting(asyncio.Protocol):
         self.lost = exc or ConnectionResetError("the connection was closed")
 
 
-def relay_waiting(
-    a: Waiting, b: Waiting, on_done: Callable[[Relay], None] | None = None
-) -> Relay:
+def relay_waiting(a: Waiting, b: Waiting, on_done: Callable[[Relay], None] | None = None) -> Relay:
     """`relay` for two connections that were held still: what each has sent so far goes first."""
     joined = relay(a.transport, b.transport, on_done)
     for side, pass_on, pass_end in (
