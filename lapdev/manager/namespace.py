@@ -28,6 +28,8 @@ from lapdev.wire.control import ApplyEnvironment, ReportEnvironment
 
 RETRY_INTERVAL = 0.25
 RETRY_MAX_INTERVAL = 30.0
+WITHDRAW_TIMEOUT = 5.0
+"""Sidecars have this long to give up routes to what is going; then it goes, and they fall back."""
 
 Held = Mapping[EnvironmentId, ApplyEnvironment]
 
@@ -38,6 +40,7 @@ class RouteSink(Protocol):
     def publish(self, namespace: str, snapshots: Mapping[Place, RouteSnapshot]) -> None: ...
     def forget(self, namespace: str) -> None: ...
     def routes_generation(self, namespace: str, place: Place) -> int: ...
+    async def wait_held(self, namespace: str) -> None: ...
 
 
 class Namespace:
@@ -207,14 +210,35 @@ class Namespace:
             plan = await self._run(held)
         except ConfigError as exc:
             plan = await self._run_without_the_refused(held, exc)
-        if plan is None:
-            return
-        self._plan, self._problems = plan, plan.problems
-        self._published = max(self._published, plan.generation)
+        if plan is not None:
+            self._plan, self._problems = plan, plan.problems
+            self._published = max(self._published, plan.generation)
+        if self._plan is not None:
+            self._publish(self._plan)
+
+    def _publish(self, plan: NamespacePlan) -> None:
         host = self._driver.service_host
         self._routes.publish(
             self.name, route_snapshots(plan, lambda name: host(self.name, name), self._published)
         )
+
+    async def _withdraw(self, coming: NamespacePlan) -> None:
+        """No connected sidecar leads requests to a branch's service that `coming` is without.
+
+        Its pods end after this: a request must not meet a pod that is ending.
+        """
+        if self._plan is None:
+            return
+        services, known = {item.name for item in coming.spec.services}, self._plan.branch_services
+        kept = {name: [row for row in known[name] if row.service in services] for name in known}
+        if kept == known:
+            return
+        self._publish(replace(self._plan, branch_services=kept))
+        try:
+            async with asyncio.timeout(WITHDRAW_TIMEOUT):
+                await self._routes.wait_held(self.name)
+        except TimeoutError:
+            get_logger().warning("routes_not_withdrawn", target=self.name)
 
     async def _run(
         self, held: Held, refused: Mapping[EnvironmentId, str] | None = None
@@ -224,6 +248,7 @@ class Namespace:
         if plan is None:
             await self._remove(held)
         elif plan.spec != self._applied:
+            await self._withdraw(plan)
             self._applied = None  # whatever a failed attempt leaves is nobody's spec
             await self._driver.apply(plan.spec)
             self._applied = plan.spec

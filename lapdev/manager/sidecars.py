@@ -62,6 +62,7 @@ class SidecarFeed:
         self._snapshots: dict[str, Mapping[Place, RouteSnapshot]] = {}
         self._pods: dict[str, SidecarIdentity] = {}
         self._replicas: dict[Tunnel, Replica] = {}
+        self._changed = asyncio.Event()
         tokens.on_revoked = self._pod_gone
 
     # Who may connect
@@ -111,6 +112,20 @@ class SidecarFeed:
         ]
         return min(held, default=0)
 
+    async def wait_held(self, namespace: str) -> None:
+        """Every connected replica of the namespace holds what was published last."""
+        while any(
+            replica.connected and not self._is_current(replica)
+            for replica in self._replicas.values()
+            if replica.identity.namespace == namespace
+        ):
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _tell_changed(self, namespace: str) -> None:
+        self._changed.set()
+        self.on_applied(namespace)
+
     @property
     def connected(self) -> int:
         """Replicas with a live connection."""
@@ -141,7 +156,7 @@ class SidecarFeed:
     def tunnel_down(self, tunnel: Tunnel, error: Exception) -> None:
         if (replica := self._replicas.get(tunnel)) is not None:
             replica.connected = False
-            self.on_applied(replica.identity.namespace)
+            self._tell_changed(replica.identity.namespace)
 
     def tunnel_closed(self, tunnel: Tunnel, error: Exception) -> None:
         self._drop(tunnel)
@@ -152,7 +167,7 @@ class SidecarFeed:
             return
         if replica.feeder is not None:
             replica.feeder.cancel()
-        self.on_applied(replica.identity.namespace)
+        self._tell_changed(replica.identity.namespace)
 
     # Feeding
 
@@ -185,7 +200,7 @@ class SidecarFeed:
                 _log(replica, "routes_not_delivered", exc)
             else:
                 failures = 0
-                self.on_applied(replica.identity.namespace)
+                self._tell_changed(replica.identity.namespace)
 
 
 async def _push(tunnel: Tunnel, snapshot: RouteSnapshot) -> RoutesApplied:

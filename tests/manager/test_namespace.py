@@ -58,6 +58,9 @@ class Routes:
     def routes_generation(self, namespace: str, place: Place) -> int:
         return self.published[-1][place].generation if self.published else 0
 
+    async def wait_held(self, namespace: str) -> None:
+        return
+
 
 @dataclass
 class Stage:
@@ -242,6 +245,55 @@ async def test_a_namespace_nobody_wants_ends(stage: Stage) -> None:
     assert stage.gone == [stage.namespace]
     assert stage.pods() == []
     assert stage.namespace.report(SHOP) is None
+
+
+class Careful(Routes):
+    """Notes how many specs the driver had taken when each withdrawal was waited for."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+        self.withdrawn: list[tuple[int, list[str]]] = []
+        self.held = asyncio.Event()
+
+    async def wait_held(self, namespace: str) -> None:
+        rows = self.published[-1][Place(SHOP, "api")].branches
+        self.withdrawn.append((len(self._stage.driver.applied), [row.name for row in rows]))
+        self._stage.watch()
+        await self.held.wait()
+
+
+async def test_routes_to_a_branch_are_given_up_before_its_pods_end(stage: Stage) -> None:
+    stage.namespace._routes = routes = Careful(stage)
+    await stage.settle(base(), branch("v2", API[0]), branch("v3", API[0]))
+    assert routes.withdrawn == [], "nothing was there to withdraw"
+    stage.want(base(), branch("v3", API[0]))
+    await stage.watch.until(lambda: routes.withdrawn)
+    assert routes.withdrawn == [(1, ["v3"])]
+    assert len(stage.pods()) == 4, "they wait for the sidecars"
+    routes.held.set()
+    await stage.namespace.wait_settled()
+    assert len(stage.pods()) == 3
+
+
+async def test_a_sidecar_that_does_not_answer_holds_up_no_removal_for_long(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WITHDRAW_TIMEOUT", 0.001)
+    stage.namespace._routes = Careful(stage)
+    await stage.settle(base(), branch("v2", API[0]))
+    await stage.settle(base())
+    assert len(stage.pods()) == 2
+
+
+async def test_a_refused_change_gives_back_the_routes_it_withdrew(stage: Stage) -> None:
+    await stage.settle(base(), branch("v2", API[0]), branch("v3", API[0]))
+    await stage.settle(newer(base(), 2, manifests=(without_command("api"), API[1])))
+    last, before = (
+        [row.name for row in published[Place(SHOP, "api")].branches]
+        for published in reversed(stage.routes.published[-2:])
+    )
+    assert (before, last) == ([], ["v2", "v3"])
 
 
 # Trouble

@@ -49,6 +49,8 @@ class Routes:
     def routes_generation(self, namespace: str, place: Place) -> int:
         return 0
 
+    async def wait_held(self, namespace: str) -> None: ...
+
 
 @dataclass
 class Stage:

@@ -186,6 +186,27 @@ async def test_a_replica_that_is_away_does_not_count(host: PodHost) -> None:
     await host.applied.until(lambda: host.feed.routes_generation("shop", PLACE) == 0)
 
 
+async def test_waiting_until_every_connected_replica_holds_what_was_published(
+    host: PodHost,
+) -> None:
+    host.feed.publish("shop", routes(1, "v2"))
+    slow, away = await host.connect(API), await host.connect(API_2)
+    await host.feed.wait_held("shop")
+    slow.watcher.gate.clear()
+    await until_applied(host, 1)
+    tunnel = away.uplink.tunnel
+    assert tunnel is not None
+    await tunnel.aclose("the sidecar stops")
+    host.feed.publish("shop", routes(2))
+    await host.feed.wait_held("other")
+    waiting = host.tasks.spawn(host.feed.wait_held("shop"), "wait held")
+    await slow.watcher.wait_until(lambda seen: len(seen.calls) == 2)
+    assert not waiting.done()
+    slow.watcher.gate.set()
+    await waiting
+    assert branches(slow)[-1] == ()
+
+
 async def test_a_restarted_sidecar_of_the_same_pod_is_told_anew(host: PodHost) -> None:
     host.feed.publish("shop", routes(1, "v2"))
     token = host.tokens.issue(API)
