@@ -97,6 +97,9 @@ class ManagerSettings:
         True, "local driver: pods live in their own user, network and mount namespaces", kind="flag"
     )
     runtime_dir: str = _setting("", "sockets and pods' files; its path must be short", kind="path")
+    data_dir: str = _setting(
+        "", "state of other roles on this machine: pods see it empty", kind="path"
+    )
     sidecar_listen: str = _setting(
         "", "where sidecars connect; empty: manager.sock in the runtime directory", kind="address"
     )

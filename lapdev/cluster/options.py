@@ -21,6 +21,9 @@ class LocalOptions:
     """Interpreter for sidecars, and for pods that ask for lapdev's own."""
     isolation: bool = True
     """Pods have namespaces of their own; off, every pod has an address of 127.64.0.0/10."""
+    private: tuple[str, ...] = ()
+    """Files and folders with secrets of this machine's lapdev: pods, of the same user, see them
+    empty."""
     sidecar_command: tuple[str, ...] = ()
     """Started with `--launch-fd N` appended; empty: `python -m lapdev serve --role sidecar`."""
     working_dir: Path = field(default_factory=Path.cwd)
@@ -33,8 +36,8 @@ class LocalOptions:
         return [*(self.sidecar_command or default)]
 
     def covered_folders(self) -> list[str]:
-        """Folders that are empty in every pod: scratch space, and what is the manager's alone."""
-        return [*PRIVATE_FOLDERS, str(self.runtime_dir)]
+        """What is empty in every pod: scratch space, and what is not for pods at all."""
+        return [*PRIVATE_FOLDERS, str(self.runtime_dir), *self.private]
 
     def own_folders(self) -> list[str]:
         """Folders that programs of ours and of pods run from."""

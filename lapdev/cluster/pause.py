@@ -69,6 +69,8 @@ def prepare(plan: dict[str, Any]) -> None:
     for folder in sorted(plan["fresh"], key=len, reverse=True):
         if Path(folder).is_dir():
             fresh_folder(folder, [path for path in plan["keep"] if path.startswith(folder + "/")])
+        elif Path(folder).exists():
+            syscalls.mount("/dev/null", folder, flags=syscalls.MS_BIND)
     mount_proc()
 
 

@@ -149,8 +149,9 @@ def manager_flags(supervisor: Supervisor) -> list[str]:
         f"--token-file={data.cluster_token_file}",
         "--driver=local",
         "--isolation" if settings.isolation else "--no-isolation",
-        f"--runtime-dir={runtime_dir}/manager",
-        f"--sidecar-listen=unix:{runtime_dir}/manager.sock",
+        # Both are hidden from pods, the sockets of the other roles with them.
+        f"--runtime-dir={runtime_dir}",
+        f"--data-dir={data.path}",
         f"--admin={settings.manager_admin or f'unix:{runtime_dir}/manager-admin.sock'}",
         f"--log-level={settings.log_level}",
     ]

@@ -128,6 +128,7 @@ def _driver(
         runtime_dir=runtime_dir,
         manager_address=manager_address,
         python=settings.python or sys.executable,
+        private=tuple(path for path in (settings.data_dir, settings.token_file) if path),
         isolation=settings.isolation,
     )
     return LocalDriver(options, tokens)

@@ -16,22 +16,23 @@ from tests.support.fake_driver import FakeCredentials
 STANDIN = needs.PROJECT / "tests" / "support" / "standin_sidecar.py"
 
 
-def options(folder: Path, *, isolation: bool = True) -> LocalOptions:
+def options(folder: Path, *, isolation: bool = True, private: tuple[str, ...] = ()) -> LocalOptions:
     runtime_dir = folder / "run"
     return LocalOptions(
         runtime_dir=runtime_dir,
         manager_address=f"unix:{runtime_dir}/manager.sock",
         isolation=isolation,
+        private=private,
         sidecar_command=(sys.executable, "-S", str(STANDIN)),
     )
 
 
 @asynccontextmanager
 async def local_world(
-    folder: Path, *, isolation: bool = True
+    folder: Path, *, isolation: bool = True, private: tuple[str, ...] = ()
 ) -> AsyncIterator[tuple[LocalDriver, contract.World]]:
     credentials = FakeCredentials()
-    driver = LocalDriver(options(folder, isolation=isolation), credentials)
+    driver = LocalDriver(options(folder, isolation=isolation, private=private), credentials)
     await driver.start()
     try:
         yield driver, contract.World(driver, credentials)

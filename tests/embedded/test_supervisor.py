@@ -89,6 +89,9 @@ async def test_the_flags_are_what_the_roles_take(tmp_path: Path) -> None:
     assert manager.cloud == cloud.internal_listen == f"unix:{run_dir}/cloud.sock"
     assert manager.token_file == cloud.cluster_token_file
     assert manager.isolation is True
+    assert manager.data_dir == str(tmp_path / "data"), "pods must not see it"
+    assert manager.runtime_dir == run_dir, "nor the sockets in it"
+    assert manager.sidecar_listen == ""
     flags = " ".join(cloud_flags(supervisor, 7, 8080) + manager_flags(supervisor))
     assert read_secret(manager, "token") not in flags
 
