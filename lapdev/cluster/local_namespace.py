@@ -67,6 +67,8 @@ class LocalNamespace:
     _services: dict[str, str] = field(default_factory=dict)
     """Service name → address."""
     _proxies: dict[tuple[str, int], ServiceProxy] = field(default_factory=dict)
+    _retired: list[ServiceProxy] = field(default_factory=list)
+    """Of services that are gone: connections to their pods last until those have ended."""
     _running: dict[str, _Running] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: Tasks = field(default_factory=Tasks)
@@ -91,9 +93,9 @@ class LocalNamespace:
         for name in self._services.keys() - wanted.services.keys():
             self.subnet.services.give_back(self._services.pop(name))
         self.wanted = wanted
+        self._wake.set()
         for running in self._running.values():
             running.pod.update_services()
-        self._wake.set()
 
     async def aclose(self, grace_limit: float | None = None) -> None:
         """No process, listener or address of the namespace is left."""
@@ -104,9 +106,10 @@ class LocalNamespace:
         while self._running:
             await asyncio.wait([running.task for running in self._running.values()])
         await self._tasks.aclose()
-        for proxy in self._proxies.values():
+        for proxy in (*self._proxies.values(), *self._retired):
             await proxy.aclose()
         self._proxies.clear()
+        self._retired.clear()
         if self.machine.network is not None:
             await self.machine.network.remove_namespace(self.subnet)
         self.machine.plan.give_back(self.subnet)
@@ -158,6 +161,9 @@ class LocalNamespace:
                 await self._step_proxies()
             except (ClusterError, ConfigError) as exc:
                 self._complain(str(exc), exc.hint)
+            except Exception:
+                # One step that went wrong must not be the namespace's last.
+                get_logger().exception("namespace_failed", target=self.name)
             self._report()
 
     def _report(self) -> None:
@@ -212,30 +218,34 @@ class LocalNamespace:
             self._wake.set()
 
     async def _step_proxies(self) -> None:
+        # Taken together: both may have changed after any of the waits below.
+        services = dict(self._services)
         wanted = {
             (service.name, port.port): port
             for service in self.wanted.services.values()
             for port in service.ports
         }
         for key, proxy in list(self._proxies.items()):
-            if key not in wanted or proxy.front.host != self._services[key[0]]:
-                await self._proxies.pop(key).aclose()
+            if key not in wanted or proxy.front.host != services[key[0]]:
+                self._retired.append(self._proxies.pop(key))
+                await proxy.retire()
+        self._retired = [proxy for proxy in self._retired if proxy.busy]
         for key, port in wanted.items():
             if key not in self._proxies:
-                self._proxies[key] = ServiceProxy(self._front(key[0], port))
+                self._proxies[key] = ServiceProxy(self._front(services[key[0]], key[0], port))
             try:
                 await self._proxies[key].update()
             except ClusterError as exc:
                 self._complain(f"service {key[0]}: {exc}", exc.hint)
 
-    def _front(self, service: str, port: ServicePort) -> Front:
+    def _front(self, host: str, service: str, port: ServicePort) -> Front:
         def endpoints() -> tuple[str, ...]:
             try:
                 return self.endpoints(service, port.port)
             except NoRoute:
                 return ()  # the service has just been taken away
 
-        return Front(self._services[service], port.port, self._bridge, endpoints)
+        return Front(host, port.port, self._bridge, endpoints)
 
     # What pods are given
 

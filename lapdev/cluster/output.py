@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections import deque
 from pathlib import Path
@@ -27,9 +28,12 @@ class Output(asyncio.Protocol):
         self._transport: asyncio.BaseTransport | None = None
 
     async def open(self) -> None:
+        """Processes can write. Idempotent."""
+        if self._transport is not None:
+            return
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        read_end, self.fd = os.pipe()
         self._stream = self._new_file()
+        read_end, self.fd = os.pipe()
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.connect_read_pipe(
             lambda: self, os.fdopen(read_end, "rb", buffering=0)
@@ -63,10 +67,15 @@ class Output(asyncio.Protocol):
         self.tail.append(line.decode(errors="replace"))
         if self._transport is None:
             return
+        # A full disk costs lines in the file. The app that prints them must not notice.
+        with contextlib.suppress(OSError):
+            self._write(line)
+
+    def _write(self, line: bytes) -> None:
         if self._size > FILE_BYTES:
             self.file.replace(self.file.with_suffix(".log.1"))
-            os.close(self._stream)
-            self._stream = self._new_file()
+            full, self._stream = self._stream, self._new_file()
+            os.close(full)
         self._size += os.write(self._stream, line + b"\n")
 
     def _new_file(self) -> int:

@@ -30,6 +30,10 @@ from lapdev.net.tasks import Tasks
 
 SIDECAR_NAME = "lapdev-sidecar"
 SIDECAR_STOP_TIMEOUT = 2.0
+DRAIN_TIMEOUT = 5.0
+"""A sidecar has this long to finish what it has before its app is asked to end."""
+SETTLE_TIME = 0.1
+"""After a pod has left its services' endpoints, for connections on their way to arrive. Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +136,12 @@ class Pod:
         """The pod's whole life. Afterwards nothing of it is left but its address."""
         pause = CONTAINER_BACKOFF
         try:
-            for process in self.processes:
-                await process.output.open()
             while not self.stopping:
                 try:
+                    for process in self.processes:
+                        await process.output.open()
                     await self._live()
-                except ClusterError as exc:
+                except (ClusterError, OSError) as exc:  # OSError: no room for the pod's files
                     self.problem = str(exc)
                     get_logger().warning("pod_failed", target=self.name, error=str(exc))
                 if not self.stopping:
@@ -182,8 +186,16 @@ class Pod:
         self._wake.set()
 
     async def _wind_down(self) -> None:
-        # The sidecar goes last: until its app has ended, answers are still on their way through it.
-        await _stop(self.containers, self._grace)
+        # New requests go elsewhere already. Those that are here first get their answers from the
+        # app; then it is told. What lasts longer (an event stream) is the app's own to end, so the
+        # sidecar stays until it has.
+        grace = self._grace
+        if self.sidecar:
+            await asyncio.sleep(min(grace, SETTLE_TIME))
+            drained = min(grace / 2, DRAIN_TIMEOUT)
+            await _stop([self.sidecar], drained)
+            grace -= drained
+        await _stop(self.containers, grace)
         if self.sidecar:
             await _stop([self.sidecar], min(self._grace, SIDECAR_STOP_TIMEOUT))
 

@@ -7,6 +7,7 @@ pod's business.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -125,7 +126,10 @@ class IsolatedSandbox:
     def update_services(self, services: Mapping[str, str]) -> None:
         place = self.place
         text = hosts_text(place.name, place.ip, place.namespace, services)
-        rewrite(place.folder / "hosts", text)
+        try:
+            rewrite(place.folder / "hosts", text)
+        except OSError as exc:
+            raise ClusterError(f"cannot tell pod {place.name} of its services: {exc}") from exc
 
     @property
     def holder_pid(self) -> int:
@@ -137,7 +141,8 @@ class IsolatedSandbox:
     async def kill(self) -> None:
         # With PID 1 the kernel ends every process of its PID namespace, and only then it is gone.
         if self._pidfd >= 0 and not self._gone.is_set():
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended this moment
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             await self._gone.wait()
         await _kill(self._outside)
         if self._control is not None:

@@ -55,14 +55,22 @@ class ServiceProxy:
             fd = _bound_socket(self.front)
             self._listener = await listen(InheritedAddress(fd), lambda: _Caller(self))
         elif not self.front.endpoints() and self._listener is not None:
+            await self.retire()
+
+    async def retire(self) -> None:
+        """Nothing listens any more; what is relayed goes on until one of its ends is over."""
+        if self._listener is not None:
             listener, self._listener = self._listener, None
             await listener.aclose()
 
+    @property
+    def busy(self) -> bool:
+        """A connection is relayed, or about to be."""
+        return bool(self._relays or len(self._tasks))
+
     async def aclose(self) -> None:
         """Nothing listens and nothing is relayed. Idempotent."""
-        if self._listener is not None:
-            await self._listener.aclose()
-            self._listener = None
+        await self.retire()
         await self._tasks.aclose()
         for joined in tuple(self._relays):
             joined.abort()

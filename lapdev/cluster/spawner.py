@@ -91,7 +91,8 @@ class Spawner:
     def __init__(self, python: str, *, isolation: bool) -> None:
         self.python = python
         self._isolation = isolation
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spawner")
+        self._thread = _new_thread()
+        self._starting = asyncio.Lock()
         self._reaper: Child | None = None
         self._reaper_pidfd = -1
         self._reaper_control: socket.socket | None = None
@@ -102,14 +103,7 @@ class Spawner:
 
     async def aclose(self) -> None:
         """Every process in a PID namespace of ours has ended. Idempotent."""
-        if self._reaper is not None:
-            self._reaper.signal(signal.SIGKILL)
-            await self._reaper.wait()
-            self._reaper = None
-            os.close(self._reaper_pidfd)
-        if self._reaper_control is not None:
-            self._reaper_control.close()
-            self._reaper_control = None
+        await self._end_reaper()
         self._thread.shutdown(wait=False)
 
     @property
@@ -120,7 +114,7 @@ class Spawner:
         """Raises OSError when the program cannot be started."""
         loop = asyncio.get_running_loop()
         if self._isolation and command.pid_namespace < 0:
-            command.pid_namespace = self._reaper_pidfd
+            command.pid_namespace = await self._living_reaper()
         forking = loop.run_in_executor(self._thread, _fork, command)
         try:
             return Child(await asyncio.shield(forking))
@@ -132,6 +126,27 @@ class Spawner:
     def script(self, path: str, *args: str) -> list[str]:
         """The words that run one of our scripts, with as little of Python as it takes."""
         return [self.python, "-I", "-S", path, *args]
+
+    async def _living_reaper(self) -> int:
+        """The reaper's pidfd. A killed one took every pod with it; another takes its place."""
+        async with self._starting:
+            if self._reaper is not None and not self._reaper.running:
+                await self._end_reaper()
+                # The old thread forks into a dead namespace for good.
+                self._thread.shutdown(wait=False)
+                self._thread = _new_thread()
+                await self._start_reaper()
+        return self._reaper_pidfd
+
+    async def _end_reaper(self) -> None:
+        if self._reaper is not None:
+            self._reaper.signal(signal.SIGKILL)
+            await self._reaper.wait()
+            self._reaper = None
+            os.close(self._reaper_pidfd)
+        if self._reaper_control is not None:
+            self._reaper_control.close()
+            self._reaper_control = None
 
     async def _start_reaper(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -147,6 +162,10 @@ class Spawner:
             theirs.close()
         self._reaper = Child(process)
         self._reaper_pidfd = os.pidfd_open(process.pid)
+
+
+def _new_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="spawner")
 
 
 def _discard(forking: asyncio.Future[subprocess.Popen[bytes]]) -> None:

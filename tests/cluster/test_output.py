@@ -78,3 +78,13 @@ async def test_text_that_is_no_utf8_is_kept_readable(tmp_path: Path) -> None:
     assert out.last(2) == ["caf\ufffd", "lapdev: ended"]
     out.close()
     out.note("nobody reads this file any more")
+
+
+async def test_a_full_disk_costs_lines_in_the_file_and_nothing_else(tmp_path: Path) -> None:
+    out = await opened(tmp_path)
+    os.close(out._stream)
+    out._stream = os.open("/dev/full", os.O_WRONLY)
+    out.data_received(b"one\ntwo\n")
+    out.note("ended")
+    assert out.last(5) == ["one", "two", "lapdev: ended"]
+    out.close()

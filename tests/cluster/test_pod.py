@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -127,3 +128,76 @@ async def test_an_app_has_its_grace_period_to_end(folder: Path) -> None:
         await wait_ready_or_say_why(world)
         await driver.delete("shop")
         assert (folder / "said").read_text() == "bye"
+
+
+@in_outer
+async def test_a_pod_finishes_what_it_has_before_its_app_is_told_to_end(folder: Path) -> None:
+    # 15001 is the sidecar's port: once nobody listens there, nothing new can come.
+    script = f"""
+        import signal, socket, sys
+        def end(*_):
+            try:
+                socket.create_connection(("127.0.0.1", 15001), 5)
+                said = "requests can still come"
+            except ConnectionRefusedError:
+                said = "drained"
+            open({str(folder / "said")!r}, "w").write(said)
+            sys.exit()
+        signal.signal(signal.SIGTERM, end)
+    """
+    web = client("web", script)
+    web["spec"]["template"]["spec"]["containers"][0]["workingDir"] = str(folder)
+    async with local_world(folder) as (driver, world):
+        await driver.apply(spec(web, with_sidecar=True))
+        await wait_ready_or_say_why(world)
+        await driver.delete("shop")
+        assert (folder / "said").read_text() == "drained"
+
+
+@in_outer
+async def test_a_killed_reaper_costs_every_pod_its_processes_and_no_more(folder: Path) -> None:
+    async with local_world(folder) as (driver, world):
+        await driver.apply(spec(deployment("web"), deployment("api"), with_sidecar=True))
+        await world.wait_ready()
+        before = {pod.name for pod in driver.pods("shop")}
+        os.kill(driver._machine.spawner.reaper_pid, signal.SIGKILL)
+        await world.wait(lambda: not world.ready())
+        await world.wait_ready()
+        assert {pod.name for pod in driver.pods("shop")} == before
+
+
+@in_outer
+async def test_a_pod_without_room_for_its_files_says_so_and_starts_when_there_is(
+    folder: Path,
+) -> None:
+    async with local_world(folder) as (driver, world):
+        in_the_way = folder / "run" / "pods" / "shop"
+        in_the_way.write_text("")
+        await driver.apply(spec(deployment("web")))
+        await world.wait(lambda: "Not a directory" in driver.status("shop")[0].detail)
+        (before,) = driver.pods("shop")
+        in_the_way.unlink()
+        await world.wait_ready()
+        (after,) = driver.pods("shop")
+        assert after.name == before.name, "the pod is tried again, not replaced in a hurry"
+
+
+@in_outer
+async def test_an_app_cannot_read_what_is_private(folder: Path) -> None:
+    data = Path.home() / f".lapdev-private-{os.getpid()}"
+    data.mkdir()
+    token = data.with_suffix(".token")
+    try:
+        for secret in (token, data / "bootstrap-token"):
+            secret.write_text("s3cr3t")
+        script = f"""
+            assert os.listdir({str(data)!r}) == []
+            assert open({str(token)!r}).read() == ""
+        """
+        private = (str(data), str(token), str(folder / "none"))
+        async with local_world(folder, private=private) as (driver, world):
+            await driver.apply(spec(client("web", script)))
+            await wait_ready_or_say_why(world)
+    finally:
+        shutil.rmtree(data)
+        token.unlink()

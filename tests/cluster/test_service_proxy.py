@@ -158,3 +158,19 @@ async def test_a_taken_address_is_a_cluster_error() -> None:
         with pytest.raises(ClusterError, match=r"pods cannot dial .*: Address already in use"):
             await proxy.update()
         await proxy.aclose()
+
+
+async def test_a_retired_proxy_refuses_callers_and_keeps_those_it_has() -> None:
+    async with Backend("a").serving() as address, proxied(address) as (proxy, _):
+        reader, writer = await asyncio.open_connection(proxy.front.host, proxy.front.port)
+        assert await reader.readexactly(1) == b"a"
+        await proxy.retire()
+        assert proxy.busy
+        with pytest.raises(ConnectionRefusedError):
+            await ask(proxy)
+        writer.write(b"still here")
+        writer.write_eof()
+        assert await reader.read() == b"still here."
+        writer.close()
+        await writer.wait_closed()
+        assert not proxy.busy
