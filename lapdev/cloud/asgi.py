@@ -150,8 +150,7 @@ class _Call:
     def _start_reading(self) -> None:
         exchange = self._exchange
         self._reading = True
-        if exchange.request.expect_continue and not exchange.request_complete:
-            exchange.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        exchange.send_continue()
         exchange.read_body(self)
 
     def body_data(self, data: bytes) -> None:

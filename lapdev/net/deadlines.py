@@ -16,8 +16,9 @@ NEVER = math.inf
 
 
 class Expirable(Protocol):
-    deadline: float
-    """Loop time after which `deadline_passed` is due; `NEVER` for none."""
+    @property
+    def deadline(self) -> float:
+        """Loop time after which `deadline_passed` is due; `NEVER` for none."""
 
     def deadline_passed(self) -> None: ...
 

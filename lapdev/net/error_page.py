@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from http import HTTPStatus
 
 from lapdev.errors import LapdevError, RemoteProtocolError
@@ -17,6 +18,8 @@ from lapdev.wire.http1 import Headers, header
 RETRY_AFTER_SECONDS = 2
 
 ERROR_HEADER = b"lapdev-error"
+
+_WORD = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{status} {title}</title>
@@ -40,14 +43,16 @@ code {{ font: .85rem ui-monospace, monospace; opacity: .75 }}
 
 def respond_error(exchange: Exchange, error: LapdevError, hop: str) -> None:
     """The exchange is answered with `error`; a response already under way is aborted instead."""
-    exchange.error = error.cause
+    # Both may be a tunnel peer's own words, and a header is no place for whatever they say.
+    cause = error.cause if _WORD.fullmatch(error.cause) else type(error).cause
+    hop = error.hop if _WORD.fullmatch(error.hop) else hop
+    exchange.error = cause
     if exchange.response_started:
-        exchange.abort(error.cause)
+        exchange.abort(cause)
         return
     status = error.answer_status if isinstance(error, RemoteProtocolError) else error.status
-    hop = error.hop or hop
     headers: Headers = [
-        (ERROR_HEADER, f"{error.cause}; hop={hop}".encode()),
+        (ERROR_HEADER, f"{cause}; hop={hop}".encode()),
         (b"cache-control", b"no-store"),
     ]
     if status == 503:

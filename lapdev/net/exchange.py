@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from lapdev.errors import RemoteProtocolError
 from lapdev.wire.http1 import (
-    BodyEnd,
     Framing,
     Headers,
     RequestHead,
@@ -59,6 +58,7 @@ class Exchange:
         "_head_out",
         "_sink",
         "_swallow",
+        "_trailers",
         "bytes_in",
         "bytes_out",
         "connection",
@@ -93,8 +93,9 @@ class Exchange:
         self.notes: dict[str, str] = {}
         """What the role wants in the access line: route, environment, workload."""
         self._sink: BodySink | None = None
-        self._early: list[bytes | BodyEnd] = []
+        self._early: list[bytes] = []
         self._early_bytes = 0
+        self._trailers: Headers = []
         self._head_out = b""
         self._chunked = False
         self._bodyless = request.method == b"HEAD"
@@ -102,21 +103,29 @@ class Exchange:
 
     # Request body
 
+    @property
+    def has_body(self) -> bool:
+        """A body was announced, which may still be empty."""
+        return self.request.framing is Framing.CHUNKED or self.request.content_length > 0
+
     def read_body(self, sink: BodySink) -> None:
-        """`sink` gets the body, beginning with what has already arrived."""
+        """`sink` gets the body, beginning with what has already arrived.
+
+        Another sink may have had its end before, if that was all there was of it.
+        """
         self._sink = sink
         early, self._early, self._early_bytes = self._early, [], 0
-        for item in early:
-            if isinstance(item, bytes):
-                sink.body_data(item)
-            else:
-                sink.body_end(item.trailers)
-        if early and not self.request_complete:
-            self.connection.resume_reading()
+        # First, because the sink may have the client wait again at once.
+        self.connection.resume_body()
+        for data in early:
+            sink.body_data(data)
+        if self.request_complete:
+            sink.body_end(self._trailers)
 
     def stop_reading_body(self) -> None:
         """The sink gets nothing more; what comes is held again."""
         self._sink = None
+        self.connection.resume_body()
 
     @property
     def body_untouched(self) -> bool:
@@ -124,10 +133,10 @@ class Exchange:
         return self.bytes_in == self._early_bytes
 
     def pause_body(self) -> None:
-        self.connection.pause_reading()
+        self.connection.pause_body()
 
     def resume_body(self) -> None:
-        self.connection.resume_reading()
+        self.connection.resume_body()
 
     async def read_whole_body(self, limit_bytes: int) -> bytes:
         """The complete body.
@@ -138,34 +147,33 @@ class Exchange:
         """
         if self.request.content_length > limit_bytes:
             raise _too_large(limit_bytes)
-        if self.request.expect_continue and not self.request_complete:
-            self.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.send_continue()
         collector = _Collector(limit_bytes)
         self.read_body(collector)
         return await collector.done
 
     def body_received(self, data: bytes) -> None:
         self.bytes_in += len(data)
-        self.connection.touch_body()
         if self._swallow is not None:
             self._swallow_some(len(data))
-        elif self._sink is not None:
+            return
+        self.connection.touch_body()
+        if self._sink is not None:
             self._sink.body_data(data)
         else:
             self._early.append(data)
             self._early_bytes += len(data)
             if self._early_bytes > EARLY_BODY_BYTES:
-                self.connection.pause_reading()
+                self.connection.pause_body()
 
     def body_completed(self, trailers: Headers) -> None:
         self.request_complete = True
+        self._trailers = trailers
         self.connection.body_finished()
         if self._swallow is not None:
             self._swallow[1](self, True)
         elif self._sink is not None:
             self._sink.body_end(trailers)
-        else:
-            self._early.append(BodyEnd(trailers))
 
     def swallow_body(self, limit_bytes: int, done: Callable[[Exchange, bool], None]) -> None:
         """Reads the rest of the body into nothing; `done(self, complete)` when it is over."""
@@ -205,6 +213,13 @@ class Exchange:
         """A 1xx answer, ahead of the final one; unknown to HTTP/1.0 (RFC 9110 §15.2)."""
         if self.request.minor and not self.finished:
             self.connection.write(response_bytes(head))
+            if head.status == 100 and not self.request_complete:
+                self.connection.touch_body()  # from now on the client has no reason to wait
+
+    def send_continue(self) -> None:
+        """The body is wanted; a client that waits to hear it hears it."""
+        if self.request.expect_continue and not self.request_complete:
+            self.send_informational(ResponseHead(100, b"Continue", []))
 
     def start_response(self, head: ResponseHead) -> None:
         """The head is under way. `head.headers` carry no framing and no Connection field.
@@ -283,11 +298,13 @@ class Exchange:
         if self.finished:
             return
         sink, self._sink = self._sink, None
-        self._finish(self.error or "downstream_closed")
+        self.finished = True
         if sink is not None and not self.request_complete:
             sink.body_aborted(error)
         if self.on_abort is not None:
             self.on_abort(error)
+        # Whoever is told last may let go of what the others have to reset.
+        self._finish("downstream_closed")
 
     def _finish(self, error: str) -> None:
         self.finished = True

@@ -153,10 +153,16 @@ class UpstreamConnection(asyncio.Protocol):
         """The connection is idle, whole, and the other end has not begun to close it."""
         if self._lost or self._sink is not None or not self._request_complete:
             return False
+        if self._write_paused:
+            return False  # the app has not read the last request, whatever it has answered
         if not self._parser.idle or self.transport.is_closing():
             return False
         # Readable while idle means closed (or speaking out of turn): the classic sporadic 502.
         return self._poll is None or not self._poll.poll(0)
+
+    @property
+    def write_paused(self) -> bool:
+        return self._write_paused
 
     def send_request(self, head: RequestHead, sink: ResponseSink) -> None:
         """The head leaves; `sink` gets the answer. `head.headers` include the framing."""

@@ -46,6 +46,8 @@ class ServerOptions:
     header_timeout: float = 10.0
     idle_timeout: float = 75.0
     body_timeout: float = 60.0
+    write_timeout: float = 60.0
+    """How long a client that has an answer to read may take none of it."""
     max_requests: int = 1_000
     drain_timeout: float = 30.0
     sweep_interval: float = 1.0
@@ -105,14 +107,23 @@ class HttpConnection(asyncio.Protocol):
         self.state: dict[str, Any] = {}
         """Whatever the role keeps for as long as this connection lives."""
         self.on_close: list[Callable[[], None]] = []
-        self.deadline = NEVER
         self.exchange: Exchange | None = None
         self.transport: asyncio.Transport
         self.requests = 0
         self._parser = RequestParser(server.options.limits)
         self._loop = asyncio.get_running_loop()
+        self._due = NEVER  # what the client owes us: a head, a body, or to leave
+        self._write_due = NEVER  # to take more of its answers
+        self._rest_due = NEVER
+        self._written = 0
+        self._taken = 0  # of what was written, when `_write_due` was set
+        # Two reasons to stop reading, which come and go by themselves.
+        self._body_paused = False
+        self._pipeline_full = False
         self._reading = True
         self._write_paused = False
+        self._next_due = False  # an exchange is over, the request behind it not begun
+        self._ended = False  # the client sends nothing more
         self._lingering = -1  # bytes we still swallow after an error answer; -1: not lingering
         self._closed = False
 
@@ -131,9 +142,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._lingering >= 0:
-            self._lingering -= len(data)
-            if self._lingering < 0:
-                self.transport.abort()
+            self._linger_some(len(data))
             return
         try:
             events = self._parser.receive_data(data)
@@ -142,46 +151,50 @@ class HttpConnection(asyncio.Protocol):
             return
         if events:
             self._dispatch(events)
-        elif (
-            self.exchange is None and self._parser.in_head and self.deadline == self._rest_deadline
-        ):
-            self.deadline = self._loop.time() + self.options.header_timeout
-        if len(self._parser.trailing_data) > PIPELINE_BYTES:
-            self.pause_reading()
+        else:
+            self._watch_head()
+        self._watch_pipeline()
 
     def eof_received(self) -> bool:
-        """A client may half-close after its request; the answer still goes out."""
+        """A client may half-close after its requests; the answers still go out."""
         if self._lingering >= 0 or self._closed:
             return False
+        if self._ended:
+            return True  # uvloop tells it again when reading is resumed
+        self._ended = True
+        exchange = self.exchange
         try:
-            events = self._parser.receive_eof()
+            self._parser.receive_eof()
         except RemoteProtocolError as exc:
-            if self.exchange is None:
+            if exchange is None:
                 self._fail(exc)
                 return True
-            self.exchange.downstream_lost(exc)
+            exchange.downstream_lost(exc)
             return False
-        self._dispatch(events)
-        exchange = self.exchange
+        more = bool(self._parser.trailing_data)
         if exchange is None:
-            return False
-        if exchange.response_started:
+            return more and self._next_due
+        if exchange.response_started and not more:
             # Half-closing comes with the request. Whoever ends later, in the middle of the answer,
             # has left: an event stream nobody reads must not be kept for its next event.
             exchange.downstream_lost(ConnectionResetError("the client left"))
             return False
-        exchange.keep_alive = False
+        exchange.keep_alive = exchange.keep_alive and more
         return True
 
     def pause_writing(self) -> None:
         self._write_paused = True
+        self._watch_writing()
         if self.exchange is not None and self.exchange.flow is not None:
             self.exchange.flow.pause_response()
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self._write_due = NEVER
         if self.exchange is not None and self.exchange.flow is not None:
             self.exchange.flow.resume_response()
+        if self._next_due:
+            self._next_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
@@ -206,27 +219,41 @@ class HttpConnection(asyncio.Protocol):
     def closed(self) -> bool:
         return self._closed or self.transport.is_closing()
 
+    @property
+    def ended(self) -> bool:
+        """The client has closed its sending side."""
+        return self._ended
+
+    @property
+    def deadline(self) -> float:
+        return min(self._due, self._write_due)
+
     def write(self, data: bytes) -> None:
         # uvloop raises on a write after close; a client may leave at any moment.
         if not self.closed:
+            self._written += len(data)
             self.transport.write(data)
 
-    def pause_reading(self) -> None:
-        if self._reading and not self.closed:
-            self._reading = False
-            self.transport.pause_reading()
+    def pause_body(self) -> None:
+        """The client is made to wait, and so has no deadline to keep."""
+        self._body_paused = True
+        self._due = NEVER
+        self._steer_reading()
 
-    def resume_reading(self) -> None:
-        if not self._reading and not self.closed:
-            self._reading = True
-            self.transport.resume_reading()
+    def resume_body(self) -> None:
+        if self._body_paused:
+            self._body_paused = False
+            if self.exchange is not None and not self.exchange.request_complete:
+                self.touch_body()
+            self._steer_reading()
 
     def touch_body(self) -> None:
-        """A body byte arrived: the inactivity deadline moves on."""
-        self.deadline = self._loop.time() + self.options.body_timeout
+        """The client has from now on to send more of its body."""
+        if not self._body_paused:
+            self._due = self._loop.time() + self.options.body_timeout
 
     def body_finished(self) -> None:
-        self.deadline = NEVER
+        self._due = NEVER
 
     def exchange_finished(self, exchange: Exchange) -> None:
         """The response is complete; begin the next request, or close."""
@@ -249,27 +276,31 @@ class HttpConnection(asyncio.Protocol):
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """Hands the raw connection over; this object is out of the game."""
         self.exchange = None
-        self.deadline = NEVER
+        self._due = self._write_due = NEVER
         self._leave()
         return self.transport, self._parser.trailing_data
 
     def drain(self) -> None:
         """Closes now when idle, else after the current exchange."""
         if self.exchange is None and not self._closed:
-            self.transport.close()
+            self._close()
 
     def deadline_passed(self) -> None:
-        self.deadline = NEVER
+        if self._write_due <= self._loop.time():
+            self._write_deadline_passed()
+            return
+        self._due = NEVER
+        exchange = self.exchange
         if self._lingering >= 0:
-            self.transport.abort()
-        elif self.exchange is not None:
-            error = RemoteProtocolError("the request body stopped coming", status=408)
-            self.exchange.downstream_lost(error)
-            self.abort()
+            self._lingering_over()
+        elif exchange is not None and exchange.finished:  # the rest of its body did not come
+            self._close_after_answer(complete=False)
+        elif exchange is not None:
+            self._fail(RemoteProtocolError("the request body stopped coming", status=408))
         elif self._parser.in_head:
             self._fail(RemoteProtocolError("the request head took too long", status=408))
         else:
-            self.transport.close()
+            self._close()
 
     # Inside
 
@@ -280,7 +311,40 @@ class HttpConnection(asyncio.Protocol):
             callback()
 
     def _rest(self) -> None:
-        self._rest_deadline = self.deadline = self._loop.time() + self.options.idle_timeout
+        self._rest_due = self._due = self._loop.time() + self.options.idle_timeout
+
+    def _watch_head(self) -> None:
+        """A head's own deadline begins with its first byte, and does not move."""
+        if self.exchange is None and self._parser.in_head and self._due == self._rest_due:
+            self._due = self._loop.time() + self.options.header_timeout
+
+    def _watch_pipeline(self) -> None:
+        self._pipeline_full = len(self._parser.trailing_data) > PIPELINE_BYTES
+        self._steer_reading()
+
+    def _steer_reading(self) -> None:
+        wanted = not (self._body_paused or self._pipeline_full)
+        if wanted is not self._reading and not self.closed:
+            self._reading = wanted
+            if wanted:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    def _watch_writing(self) -> None:
+        self._taken = self._written - self.transport.get_write_buffer_size()
+        self._write_due = self._loop.time() + self.options.write_timeout
+
+    def _write_deadline_passed(self) -> None:
+        """A slow reader is served for as long as it reads at all."""
+        before = self._taken
+        self._watch_writing()
+        if self._taken > before:
+            return
+        self._write_due = NEVER
+        if self.exchange is not None:
+            self.exchange.downstream_lost(TimeoutError("the client stopped reading"))
+        self.abort()
 
     def _dispatch(self, events: list[RequestEvent]) -> None:
         for event in events:
@@ -294,11 +358,14 @@ class HttpConnection(asyncio.Protocol):
 
     def _begin(self, head: RequestHead) -> None:
         self.requests += 1
-        self.deadline = NEVER
+        self._due = NEVER
         exchange = Exchange(self, head)
-        if self.requests >= self.options.max_requests or self.server.draining:
+        last = self._ended and not self._parser.trailing_data
+        if last or self.requests >= self.options.max_requests or self.server.draining:
             exchange.keep_alive = False
         self.exchange = exchange
+        if exchange.has_body and not head.expect_continue:
+            self.touch_body()
         try:
             self.server.handler(exchange)
         except Exception as exc:
@@ -314,6 +381,10 @@ class HttpConnection(asyncio.Protocol):
             exchange.respond(status, [(b"content-type", b"text/plain")], b"internal error\n")
 
     def _next_request(self) -> None:
+        self._next_due = True
+        self._body_paused = False
+        if self._write_paused:
+            return  # until the client has read what it asked for: answers must not pile up here
         # A pipelined request answered at once would recurse through exchange_finished; the loop
         # turns that into one more callback instead of one more stack frame.
         if self._parser.trailing_data:
@@ -322,8 +393,9 @@ class HttpConnection(asyncio.Protocol):
             self._start_next()
 
     def _start_next(self) -> None:
-        if self._closed or self.exchange is not None:
+        if not self._next_due or self._write_paused or self.closed:
             return
+        self._next_due = False
         try:
             events = self._parser.start_next()
         except RemoteProtocolError as exc:
@@ -331,15 +403,19 @@ class HttpConnection(asyncio.Protocol):
             return
         self._rest()
         self._dispatch(events)
-        if len(self._parser.trailing_data) <= PIPELINE_BYTES:
-            self.resume_reading()
+        self._watch_head()
+        if self._ended and self.exchange is None and not self._next_due:
+            self._close()
+        elif self._lingering < 0:
+            self._watch_pipeline()
 
     def _swallow(self, exchange: Exchange) -> None:
         """An early answer: read a short rest of the body so that the connection can live on."""
-        self._rest()
-        self.deadline = self._loop.time() + LINGER_TIMEOUT
+        self._due = self._loop.time() + LINGER_TIMEOUT
         exchange.swallow_body(LINGER_BYTES, self._swallowed)
-        self.resume_reading()
+        if self._body_paused:
+            self._body_paused = False
+            self._steer_reading()
 
     def _swallowed(self, exchange: Exchange, complete: bool) -> None:
         if not complete:
@@ -353,6 +429,9 @@ class HttpConnection(asyncio.Protocol):
         self.server.on_bad_request(self, error)
         if self.exchange is not None:
             exchange, self.exchange = self.exchange, None
+            if exchange.finished:  # its answer was early, and is not to be lost now
+                self._close_after_answer(complete=False)
+                return
             started = exchange.response_started
             exchange.downstream_lost(error)
             if started:
@@ -369,15 +448,39 @@ class HttpConnection(asyncio.Protocol):
         self._close_after_answer(complete=False)
 
     def _close_after_answer(self, *, complete: bool) -> None:
+        """Closing with bytes unread resets the connection, and takes the answer away with it."""
         self.exchange = None
-        if complete or self.closed:
-            self.transport.close()
+        nothing_unread = complete and self._reading and not self._parser.trailing_data
+        if nothing_unread or self._ended or self.closed:
+            self._close()
             return
         self._lingering = LINGER_BYTES
-        self.deadline = self._loop.time() + LINGER_TIMEOUT
+        self._due = self._loop.time() + LINGER_TIMEOUT
+        self._watch_writing()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.resume_reading()
+        self._body_paused = self._pipeline_full = False
+        self._steer_reading()
+
+    def _linger_some(self, size: int) -> None:
+        self._lingering = max(self._lingering - size, 0)
+        if not self._lingering:
+            self._pipeline_full = True  # enough swallowed
+            self._steer_reading()
+            self._lingering_over()
+
+    def _lingering_over(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self._due = self._loop.time() + LINGER_TIMEOUT
+        else:
+            self.transport.abort()
+
+    def _close(self) -> None:
+        """What is written still goes out, to a client that takes it."""
+        if self.transport.get_write_buffer_size():
+            self._watch_writing()
+        self._due = NEVER
+        self.transport.close()
 
 
 def _log_bad_request(connection: HttpConnection, error: RemoteProtocolError) -> None:

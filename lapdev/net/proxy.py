@@ -149,7 +149,8 @@ class _Carrier:
     def _switch(self, head: ResponseHead) -> None:
         """101: from here on both connections carry another protocol, raw."""
         exchange, upstream = self._exchange, self._upstream
-        if not self._head.upgrade:
+        if not self._head.upgrade or not exchange.request_complete:
+            # In the middle of the body nobody could say where the new protocol begins.
             upstream.abort()
             self.response_failed(UpstreamError("the app switched protocols unasked"))
             return
@@ -170,10 +171,17 @@ class _Carrier:
             exchange.finish_detached("")
 
         joined = relay(below, above, done)
+        # Each side tells of a change only, and these were paused before it was told.
+        if exchange.connection.write_paused:
+            above.pause_reading()
+        if upstream.write_paused:
+            below.pause_reading()
         # What came behind the 101 in the same read still arrives through `response_data`.
         self._switched = joined.from_b
         if early:
             joined.from_a(early)
+        if exchange.connection.ended:
+            joined.eof_from_a()
 
 
 def _with_framing(head: RequestHead) -> RequestHead:

@@ -26,6 +26,7 @@ INNER_OPTIONS = ServerOptions(
     # first makes it fail now and then.
     idle_timeout=3_600.0,
     max_requests=1 << 62,
+    write_timeout=300.0,
     drain_timeout=DRAIN_TIMEOUT,
 )
 

@@ -81,16 +81,18 @@ async def test_an_idle_connection_is_closed_without_an_answer() -> None:
         assert await client.read_rest() == b""
 
 
-async def test_a_body_that_stops_coming_ends_the_exchange() -> None:
+async def test_a_body_that_stops_coming_or_never_begins_is_answered_408() -> None:
     lost: list[Exception] = []
 
     def handler(exchange: Exchange) -> None:
         exchange.on_abort = lost.append
 
-    async with serving(handler, QUICK) as (client, _):
-        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
-        assert await client.read_rest() == b""
-    assert len(lost) == 1
+    for begun in (b"", b"abc"):
+        async with serving(handler, QUICK) as (client, _):
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n" + begun)
+            assert (await client.response())[0] == 408
+            assert await client.read_rest() == b""
+    assert len(lost) == 2
 
 
 @pytest.mark.parametrize(
