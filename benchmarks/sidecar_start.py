@@ -109,16 +109,25 @@ def _bare_once() -> tuple[float, float]:
     return time.perf_counter() - begun, int(said.stdout.split("VmRSS:")[1].split()[0]) / 1024
 
 
+def _help_once() -> float:
+    begun = time.perf_counter()
+    command = [sys.executable, "-m", "lapdev", "--help"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - begun
+
+
 def run(rounds: int) -> None:
     """Prints milliseconds and MiB: median, and the spread of the rounds."""
     starts: list[tuple[float, float]] = []
     bare: list[tuple[float, float]] = []
+    helps: list[float] = []
     with _app() as port, tempfile.TemporaryDirectory(prefix="lapdev-bench-") as folder:
         _start_once(port, folder)
         _bare_once()
         for _ in range(rounds):
             starts.append(_start_once(port, folder))
             bare.append(_bare_once())
+            helps.append(_help_once() * 1e3)
     print(f"\nsidecar_start: {rounds} interleaved starts")
     print(f"{'process':<34}{'median ms':>10}{'min':>8}{'max':>8}{'idle MiB':>10}")
     for name, taken in (
@@ -131,3 +140,6 @@ def run(rounds: int) -> None:
             f"{name:<34}{statistics.median(times):>10.0f}{min(times):>8.0f}{max(times):>8.0f}"
             f"{size:>10.1f}"
         )
+    print(
+        f"{'lapdev --help':<34}{statistics.median(helps):>10.0f}{min(helps):>8.0f}{max(helps):>8.0f}"
+    )

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -62,21 +61,14 @@ def test_a_command_whose_module_is_missing_is_not_listed() -> None:
 
 
 @pytest.mark.slow
-def test_help_is_quick_and_imports_no_role() -> None:
+def test_help_imports_no_role() -> None:
     code = (
         "import sys; from lapdev.__main__ import main; sys.argv[1:] = ['--help']; main();"
         "print(*sorted(sys.modules), file=sys.stderr)"
     )
-    durations = []
-    for _ in range(5):
-        started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        )
-        durations.append(time.perf_counter() - started)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
     assert not {"asyncio", "structlog", "httpx", "sqlalchemy", "rich", "lapdev.client"} & loaded
-    assert min(durations) <= 0.150
 
 
 # serve
@@ -135,12 +127,50 @@ def test_debug_shows_the_traceback() -> None:
 
 def test_debug_after_the_command_belongs_to_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serve", "--debug"]) == 2
-    assert "No such option" in capsys.readouterr().err
+    assert "no such option '--debug'" in capsys.readouterr().err
 
 
-def test_a_usage_error_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["no-such-command"]) == 2
-    assert "no-such-command" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("nothing", "no such command 'nothing': `lapdev --help` shows the commands"),
+        ("env nothing", "no such command 'nothing': `lapdev env --help` shows the commands"),
+        ("env status", "missing argument 'NAME': usage: lapdev env status [OPTIONS] NAME"),
+        (
+            "env list extra",
+            "got unexpected extra argument (extra): usage: lapdev env list [OPTIONS]",
+        ),
+    ],
+)
+def test_a_usage_error_is_one_line_and_exit_code_2(
+    words: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words.split()) == 2
+    assert capsys.readouterr().err == f"lapdev: {line}\n"
+
+
+def test_a_group_alone_shows_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["env"]) == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_ends_as_a_shell_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.cli, "get_command", lambda _context, _name: interrupted)
+    assert cli.main(["interrupted"]) == 130
+
+
+def test_a_commands_own_exit_code_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    @click.pass_context
+    def three(context: click.Context) -> None:
+        context.exit(3)
+
+    monkeypatch.setattr(cli.cli, "get_command", lambda _context, _name: three)
+    assert cli.main(["three"]) == 3
 
 
 def test_a_lapdev_error_of_a_command_is_reported(
