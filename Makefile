@@ -6,8 +6,10 @@ PYTHON ?= python3
 ARGS ?=
 SETUP_BUDGET ?= 180
 CHECK_BUDGET ?= 60
-UNIT_BUDGET ?= 300
-E2E_BUDGET ?= 240
+UNIT_BUDGET ?= 400
+E2E_BUDGET ?= 300
+# Test files that run side by side.
+JOBS ?= $(shell nproc)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
