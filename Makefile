@@ -60,10 +60,10 @@ PURE_TESTS := tests/wire tests/routing tests/cluster/manifests tests/manager/tes
 
 .PHONY: unit-now
 unit-now:
-	@$(BIN)/python -m pytest -q $(PURE_TESTS) \
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(PURE_TESTS) \
 	    --cov=lapdev --cov-report= --cov-report=json:$(REPORTS)/coverage.json
 	@$(BIN)/python -m tests.support.coverage_gate $(REPORTS)/coverage.json
-	@$(BIN)/python -m pytest -q -m 'not e2e' tests $(addprefix --ignore=,$(PURE_TESTS))
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not e2e' tests $(addprefix --ignore=,$(PURE_TESTS))
 
 .PHONY: check-now
 check-now:
