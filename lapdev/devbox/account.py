@@ -33,7 +33,7 @@ def find_account(settings: DevboxSettings, environ: Mapping[str, str] = os.envir
     if not server:
         raise ConfigError(
             "no server is known on this machine",
-            hint="start one (`lapdev demo`), or set LAPDEV_SERVER and LAPDEV_TOKEN_FILE",
+            hint="start one (`lapdev serve`), or set LAPDEV_SERVER and LAPDEV_TOKEN_FILE",
         )
     # The client file's token is for its own server; sent elsewhere, it would be given away.
     if not (settings.token or settings.token_file) and known.get("server") == server:

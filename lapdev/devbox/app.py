@@ -125,6 +125,7 @@ async def run(settings: DevboxSettings, report: Report = lambda _: None) -> None
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 if (error := starting.result()) is not None:
+                    stop.set()
                     raise error
                 notify_ready(settings.ready_fd)
                 await stopping

@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,36 +31,49 @@ environment_option = click.option(
     "--environment",
     "environment",
     metavar="NAME",
-    help="Environment to work in; needed if there are several.",
+    help="Environment to work in; needed if there are several.  [env: LAPDEV_ENVIRONMENT]",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs.")
+server_option = click.option(
+    "--server", metavar="URL", help="Where the cloud is.  [env: LAPDEV_SERVER]"
+)
+token_file_option = click.option(
+    "--token-file", metavar="FILE", help="File with the API token.  [env: LAPDEV_TOKEN_FILE]"
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command()
 @environment_option
-@json_option
+@click.option("--background", is_flag=True, help="Return once connected.")
 @click.option("--proxy", metavar="HOST:PORT", help="Where the proxy listens; default: a free port.")
-def connect(environment: str | None, as_json: bool, proxy: str | None) -> None:
-    """Hold the link to an environment until Ctrl-C."""
+@server_option
+@token_file_option
+@json_option
+def connect(background: bool, as_json: bool, **given: str | None) -> None:
+    """Hold the link to an environment until Ctrl-C, or `lapdev devbox disconnect`."""
     from lapdev.devbox.app import run as run_devbox
 
-    settings = _settings(environment=environment, proxy=proxy)
+    settings = _settings(**given)
+    if background:
+        sys.exit(_connect_in_background(settings, given, as_json))
     _run(run_devbox(settings, _JsonLines() if as_json else _StatusLine()), settings)
     if not as_json:
         click.echo("\nDisconnected.")
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(context_settings={"allow_interspersed_args": False})
 @environment_option
+@server_option
+@token_file_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(environment: str | None, command: tuple[str, ...]) -> None:
+def run(environment: str | None, command: tuple[str, ...], **given: str | None) -> None:
     """Run COMMAND with its HTTP going to the environment's services by name.
 
     It uses the link of `devbox connect`; without one it has its own for as long as it runs.
     """
     from lapdev.devbox.program import run_alone, run_beside
 
-    settings = _settings(environment=environment)
+    settings = _settings(environment=environment, **given)
     connected = _state_file(settings).read()
     if connected is not None and environment in (None, connected.environment):
         sys.exit(_run(run_beside(connected.proxy, command), settings))
@@ -152,6 +165,19 @@ class _StatusLine:
         if text != self._last:
             click.echo(("\n" if self._last else "") + text)
             self._last = text
+
+
+def _connect_in_background(
+    settings: DevboxSettings, given: Mapping[str, str | None], as_json: bool
+) -> int:
+    from lapdev.devbox.background import start_connect
+
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value]
+    code = start_connect(flags, _state_dir(settings) / "devbox.log")
+    found = _state_file(settings).read()
+    if code == 0 and found is not None:
+        click.echo(json.dumps(asdict(found)) if as_json else describe(found))
+    return code
 
 
 def _settings(**flags: str | None) -> DevboxSettings:

@@ -66,7 +66,9 @@ class Session:
         """There is no session, for this reason."""
         self.error = error
         self._settled.set()
-        self._on_change()
+        # Before the first state, whoever waits for it reports the error.
+        if self.state is not None:
+            self._on_change()
 
     def unreachable(self, error: LapdevError) -> None:
         """The cloud cannot be reached now, for this reason; it is tried again."""

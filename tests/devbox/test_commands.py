@@ -106,6 +106,21 @@ async def test_run_without_a_connection_has_its_own_session(tmp_path: Path) -> N
         assert (await cloud.started.get()).environment == "shop"
 
 
+async def test_what_follows_the_program_is_the_programs(tmp_path: Path) -> None:
+    async with devbox_cloud() as cloud:
+        code, out, err = await output(cloud, tmp_path, "run", "printf", "%s ", "-e", "--help")
+        assert (code, out) == (0, "-e --help "), err
+        assert (await cloud.started.get()).environment == ""
+
+
+async def test_a_refusal_is_told_once(tmp_path: Path) -> None:
+    async with devbox_cloud() as cloud:
+        cloud.refuse_with = NotFound("there is no environment 'shop'")
+        _, out, err = await output(cloud, tmp_path, "connect")
+        assert "no environment" not in out
+        assert err == "lapdev: there is no environment 'shop'\n"
+
+
 async def test_an_unknown_environment_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     async with devbox_cloud() as cloud:
         cloud.refuse_with = NotFound("there is no environment 'shop'", hint="there are: a, b")
