@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import click
 
 from lapdev import __version__
-from lapdev.errors import LapdevError
+from lapdev.errors import ConfigError, LapdevError
 from lapdev.settings import ROLES, Setting, load, settings_of
 
 Table = dict[str, tuple[str, str]]
@@ -154,7 +155,11 @@ def serve(**given: Any) -> None:
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of a shell."""
+    """Print the completion script of a shell.
+
+    bash: `source <(lapdev completion bash)` in ~/.bashrc; zsh: the same in ~/.zshrc;
+    fish: `lapdev completion fish > ~/.config/fish/completions/lapdev.fish`.
+    """
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
@@ -165,14 +170,38 @@ def completion(shell: str) -> None:
 def main(argv: Sequence[str]) -> int:
     """Runs a command line: the exit code. Errors are one line on stderr."""
     try:
-        cli.main(list(argv), prog_name="lapdev", standalone_mode=True)
+        code = cli.main(list(argv), prog_name="lapdev", standalone_mode=False)
     except LapdevError as exc:
         if "--debug" in takewhile(lambda word: word.startswith("-"), argv):
             raise
-        from lapdev.serve import error_line
-
-        click.echo(error_line(exc), err=True)
-        return 1
+        return _report(exc, 1)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        exc.show()
+        return exc.exit_code
+    except click.ClickException as exc:
+        return _report(_wrong_usage(exc), exc.exit_code)
+    except click.Abort:
+        return 128 + signal.SIGINT
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(bool(exc.code))
-    return 0
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: LapdevError, code: int) -> int:
+    from lapdev.serve import error_line
+
+    click.echo(error_line(error), err=True)
+    return code
+
+
+def _wrong_usage(exc: click.ClickException) -> ConfigError:
+    """click's error in our words: what is wrong, and the usage of the command it is about."""
+    text = exc.format_message().rstrip(".")
+    context = exc.ctx if isinstance(exc, click.UsageError) else None
+    if context is None:
+        hint = "`lapdev --help` shows the commands"
+    elif isinstance(context.command, click.Group):
+        hint = f"`{context.command_path} --help` shows the commands"
+    else:
+        hint = "u" + context.get_usage()[1:]
+    return ConfigError(text[:1].lower() + text[1:], hint=hint)

@@ -39,7 +39,8 @@ def find_account(server: str | None, token_file: str | None, environ: Mapping[st
     chosen = server or environ.get("LAPDEV_SERVER") or known.get("server", "")
     if not chosen:
         raise ConfigError(
-            "no server is known", hint="start one (`lapdev demo`) or set LAPDEV_SERVER"
+            "no server is known on this machine",
+            hint="start one (`lapdev serve`), or set LAPDEV_SERVER and LAPDEV_TOKEN_FILE",
         )
     if not chosen.startswith(("http://", "https://", "unix:/")):
         raise ConfigError(

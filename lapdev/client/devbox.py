@@ -22,7 +22,9 @@ def intercept_group() -> None:
 @click.argument("service")
 @click.option(
     "-e",
+    "--env",
     "--environment",
+    "environment",
     envvar="LAPDEV_ENVIRONMENT",
     metavar="NAME",
     help="Default: the one `devbox connect` works in.  [env: LAPDEV_ENVIRONMENT]",
@@ -58,11 +60,15 @@ def add(client: RestClient, as_json: bool, service: str, **given: Any) -> None:
     for port in made["ports"]:
         click.echo(f"  port {port['service_port']} -> localhost:{port['local_port']}")
     if not made["device_connected"]:
-        click.echo(f"this machine is not connected: `lapdev devbox connect -e {environment}`")
+        click.echo(
+            f"It begins once this machine is connected: `lapdev devbox connect -e {environment}`"
+        )
 
 
 @intercept_group.command("list")
-@click.option("-e", "--environment", metavar="NAME", help="Only of this environment.")
+@click.option(
+    "-e", "--env", "--environment", "environment", metavar="NAME", help="Only of this environment."
+)
 @click.option("--all", "everyone", is_flag=True, help="Of all devices, not only this one.")
 @with_client
 def list_(client: RestClient, as_json: bool, environment: str | None, everyone: bool) -> None:
@@ -97,13 +103,16 @@ def list_(client: RestClient, as_json: bool, environment: str | None, everyone: 
 @click.argument("which", metavar="SERVICE|ID")
 @with_client
 def rm(client: RestClient, as_json: bool, which: str) -> None:
-    """End an intercept, named by its id, or by the service this machine intercepts."""
+    """End an intercept.
+
+    Its name is its id, or the service this machine intercepts.
+    """
     id = _intercept_id(client, which)
     client.call("DELETE", "intercepts", id)
     if as_json:
         print_json({"removed": id})
     else:
-        click.echo(f"intercept {id} is removed")
+        click.echo(f"intercept {id} is removed: its requests go to the cluster again")
 
 
 def _intercept_id(client: RestClient, which: str) -> str:

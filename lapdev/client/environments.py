@@ -30,8 +30,8 @@ def _wait_options() -> Decorator:
             "--timeout",
             type=click.FloatRange(min=0),
             default=WAIT_TIMEOUT,
-            show_default=True,
-            help="Seconds to wait.",
+            metavar="SECONDS",
+            help=f"How long --wait waits.  [default: {WAIT_TIMEOUT:g}]",
         )(command)
         return click.option("--wait", is_flag=True, help="Return when it is ready.")(command)
 
@@ -59,7 +59,11 @@ def list_(client: RestClient, as_json: bool) -> None:
 @click.argument("name")
 @click.option("-f", "--file", required=True, metavar="FILE", help="Kubernetes YAML; - is stdin.")
 @click.option(
-    "--kind", type=click.Choice(["shared", "personal"]), default="shared", show_default=True
+    "--kind",
+    type=click.Choice(["shared", "personal"]),
+    default="shared",
+    show_default=True,
+    help="Only a shared one can have branches.",
 )
 @click.option("--cluster", default="", metavar="NAME", help="Default: the only one there is.")
 @_wait_options()
@@ -91,7 +95,7 @@ def branch(client: RestClient, as_json: bool, base: str, name: str, **given: Any
 @click.argument("workload")
 @click.option("--env", "env", multiple=True, metavar="K=V", help="Set a variable.")
 @click.option("--unset", multiple=True, metavar="K", help="Remove a variable.")
-@click.option("--image", metavar="IMAGE")
+@click.option("--image", metavar="IMAGE", help="Another image.")
 @click.option("--command", metavar="COMMAND", help="Words as in a shell; replaces arguments too.")
 @click.option("--container", default="", metavar="NAME", help="Default: the only one.")
 @click.option("-f", "--file", metavar="FILE", help="A whole manifest instead of changes.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lapdev.client.invocation import print_json, print_table, with_client
+from lapdev.client.invocation import print_json, print_table, progress, with_client
 from lapdev.client.rest import RestClient
 
 
@@ -14,18 +14,28 @@ def group() -> None:
 
 
 @group.command("list")
-@click.argument("environment")
+@click.argument("environment", required=False)
 @with_client
-def list_(client: RestClient, as_json: bool, environment: str) -> None:
-    """List the preview URLs of ENVIRONMENT."""
-    found = client.call("GET", "environments", environment, "previews")
+def list_(client: RestClient, as_json: bool, environment: str | None) -> None:
+    """List the preview URLs of ENVIRONMENT, or of all environments."""
+    names = [environment] if environment else _environments(client)
+    found = {name: client.call("GET", "environments", name, "previews") for name in names}
     if as_json:
-        print_json(found)
+        print_json({"previews": [p for answer in found.values() for p in answer["previews"]]})
         return
-    print_table(
-        ["SERVICE", "PORT", "URL"],
-        [[p["service"], p["port"], p["url"]] for p in found["previews"]],
-    )
+    rows = [
+        [name, p["service"], p["port"], p["url"]]
+        for name, answer in found.items()
+        for p in answer["previews"]
+    ]
+    print_table(["ENVIRONMENT", "SERVICE", "PORT", "URL"], rows)
+    if not rows:
+        place = environment or "ENVIRONMENT"
+        progress(f"there is none yet: `lapdev preview create {place} SERVICE PORT` makes one")
+
+
+def _environments(client: RestClient) -> list[str]:
+    return [found["name"] for found in client.call("GET", "environments")["environments"]]
 
 
 @group.command()

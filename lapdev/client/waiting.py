@@ -39,10 +39,10 @@ def wait_ready(
             )
         if missing != said:
             said = missing
-            progress(f"{name}: waiting for {missing}")
+            progress(f"{name} is not ready yet: {missing}")
         if clock() >= deadline:
             raise NotReady(
-                f"{name} is not ready after {timeout:g} s: still waiting for {missing}",
+                f"{name} is not ready after {timeout:g} s: {missing}",
                 hint=f"`lapdev env status {name}` shows its workloads",
             )
         pause(POLL_INTERVAL)
@@ -56,4 +56,4 @@ def waits_for(environment: Json) -> str:
         for workload in environment["workloads"]
         if workload["ready"] < workload["wanted"]
     ]
-    return ", ".join(behind) or environment["detail"] or "the cluster to take it up"
+    return ", ".join(behind) or environment["detail"] or "the cluster is taking it up"

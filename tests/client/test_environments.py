@@ -143,8 +143,8 @@ async def test_wait_gives_up_and_names_what_is_missing(api: ServedApi, shop_file
     api.rig.link.live[branch.id] = live(EnvironmentStatus.STARTING)
     result = await api.run(group, "reset", "fix", "api", "--wait", "--timeout", "0")
     assert isinstance(result.exception, LapdevError)
-    assert "still waiting for web (0/1 ready)" in result.exception.detail
-    assert result.stderr == "fix: waiting for web (0/1 ready)\n"
+    assert "web (0/1 ready)" in result.exception.detail
+    assert result.stderr == "fix is not ready yet: web (0/1 ready)\n"
 
 
 async def test_wait_ends_when_the_environment_failed(api: ServedApi, shop_file: str) -> None:

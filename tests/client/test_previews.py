@@ -16,6 +16,22 @@ async def test_a_preview_is_made_and_listed(api: ServedApi) -> None:
     assert made["url"] in (await api.run(group, "list", "shop")).stdout
 
 
+async def test_all_previews_are_listed_with_their_environments(api: ServedApi) -> None:
+    await api.rig.make_shop()
+    listed = await api.json(group, "list", "shop")
+    assert await api.json(group, "list") == listed
+    shown = (await api.run(group, "list")).stdout.splitlines()
+    assert shown[0].split() == ["ENVIRONMENT", "SERVICE", "PORT", "URL"]
+    assert shown[1].split() == ["shop", "web", "8080", listed["previews"][0]["url"]]
+
+
+async def test_without_previews_it_says_how_to_make_one(api: ServedApi) -> None:
+    result = await api.run(group, "list")
+    assert result.stderr == (
+        "there is none yet: `lapdev preview create ENVIRONMENT SERVICE PORT` makes one\n"
+    )
+
+
 async def test_creating_prints_the_url_and_nothing_else(api: ServedApi) -> None:
     await api.rig.make_shop()
     url = (await api.run(group, "create", "shop", "api", "8080")).stdout.strip()

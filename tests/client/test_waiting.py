@@ -37,9 +37,9 @@ async def test_progress_changes_until_it_is_ready(
     assert await asyncio.to_thread(wait) == "ready"
     assert steps == []
     assert capsys.readouterr().err.splitlines() == [
-        "shop: waiting for the cluster to take it up",
-        "shop: waiting for web (1/2 ready), api (0/1 ready)",
-        "shop: waiting for the cluster to take it up",
+        "shop is not ready yet: the cluster is taking it up",
+        "shop is not ready yet: web (1/2 ready), api (0/1 ready)",
+        "shop is not ready yet: the cluster is taking it up",
     ]
 
 
