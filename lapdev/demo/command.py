@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -63,6 +65,8 @@ async def _run(wish: _Wish) -> int:
         await asyncio.wait({playing, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not playing.done():
             # Wherever it is, it tears down on its way out, and nothing is left behind.
+            if not wish.as_json:
+                click.echo("\nStopping.")
             playing.cancel()
             await asyncio.wait({playing})
             return 0
@@ -108,13 +112,20 @@ def _announce(stage: Stage, wish: _Wish) -> None:
         click.echo(f"  {name:<{width}}  {url}")
     click.echo(
         "\nIn another terminal, to use the command line with it:\n\n"
+        f"{_activation()}"
         f"  export LAPDEV_SERVER={stage.server} LAPDEV_TOKEN_FILE={stage.token_file}\n"
         "  lapdev env list\n"
-        "  lapdev devbox connect --environment shop\n"
+        "  lapdev devbox connect --environment shop --background\n"
         "\nCtrl-C stops it."
     )
     if wish.stage.keep:
         click.echo(f"Its data stays in {stage.directory}.")
+
+
+def _activation() -> str:
+    """The line that puts `lapdev` on another shell's PATH, where it is in a virtual environment."""
+    script = Path(sys.prefix, "bin", "activate")
+    return f"  . {shlex.quote(str(script))}\n" if script.exists() else ""
 
 
 def _isolation_works() -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,3 +32,14 @@ def test_where_they_are_refused_the_shop_runs_without_and_says_why(
     said = capsys.readouterr().err
     assert "this machine does not allow it" in said
     assert "without isolation" in said
+
+
+def test_another_terminal_is_told_where_the_command_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "a b"))
+    assert command._activation() == ""
+    script = tmp_path / "a b" / "bin" / "activate"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    assert command._activation() == f"  . '{script}'\n"
