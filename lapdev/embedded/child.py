@@ -35,8 +35,11 @@ class Child:
         self._argv = [python, "-m", "lapdev", "serve", "--role", role, *flags]
         self._fds = tuple(fds)
         self._process: asyncio.subprocess.Process | None = None
+        self._settled = asyncio.Event()
+        self._settled.set()
+        """Clear while a process is being made, which nobody else could end yet."""
         self._tasks = Tasks()
-        self._failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._ever_ready = False
         self._stopping = False
 
@@ -54,7 +57,7 @@ class Child:
         )
         if self._failed in done:
             raise ClusterError(
-                f"the {self.role} ended with exit code {self._failed.result()} before it served",
+                f"the {self.role} {self._failed.result()} before it served",
                 hint="its own message is above",
             )
         if not done:
@@ -66,6 +69,7 @@ class Child:
     async def stop(self, grace: float) -> None:
         """It runs no more: asked with SIGTERM, killed after `grace` seconds. Idempotent."""
         self._stopping = True
+        await self._settled.wait()
         process = self._process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -86,21 +90,26 @@ class Child:
         delay = FIRST_DELAY
         while not self._stopping:
             started = loop.time()
-            code = await self._run_once()
+            try:
+                code: int | None = await self._run_once()
+                how = f"ended with exit code {code}"
+            except OSError as exc:  # no memory, no descriptors: it may pass
+                code, how = None, f"could not be started ({exc.strerror})"
             if self._stopping:
                 return
             if not self._ever_ready:
-                self._failed.set_result(code)
+                self._failed.set_result(how)
                 return
             if loop.time() - started >= STEADY_AFTER:
                 delay = FIRST_DELAY
-            get_logger().warning("child_ended", task=self.role, exit_code=code)
+            get_logger().warning("child_ended", task=self.role, exit_code=code, error=how)
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
 
     async def _run_once(self) -> int:
         """One incarnation, from start to end: its exit code."""
         reading, writing = os.pipe()
+        self._settled.clear()
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 *self._argv,
@@ -117,6 +126,7 @@ class Child:
             os.close(reading)
             raise
         finally:
+            self._settled.set()
             os.close(writing)
         self.pid = process.pid
         loop = asyncio.get_running_loop()

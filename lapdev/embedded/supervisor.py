@@ -43,6 +43,7 @@ class Supervisor:
         self._remove_runtime_dir = False
         self._socket: socket.socket | None = None
         self._children: list[Child] = []
+        self._closing = asyncio.Lock()
 
     def pids(self) -> dict[str, int]:
         """Role to process id, of the children that run."""
@@ -73,6 +74,10 @@ class Supervisor:
     async def aclose(self) -> None:
         """No child runs, the socket is closed, the runtime directory is gone. Idempotent."""
         self.ready.clear()
+        async with self._closing:  # a start that is cancelled closes, and so does its owner
+            await self._close()
+
+    async def _close(self) -> None:
         while self._children:
             await self._children[-1].stop(STOP_TIMEOUT)
             self._children.pop()

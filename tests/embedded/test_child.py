@@ -15,6 +15,7 @@ from lapdev import log
 from lapdev.embedded import child as child_module
 from lapdev.embedded.child import Child
 from lapdev.errors import ClusterError
+from lapdev.net.tasks import Tasks
 from tests.support.fake_role import interpreter
 
 
@@ -126,3 +127,28 @@ async def test_a_child_is_out_of_reach_of_the_terminals_signals(tmp_path: Path) 
     async with running(tmp_path) as child:
         await child.start()
         assert os.getpgid(child.pid) != os.getpgrp()
+
+
+async def test_a_program_that_cannot_be_started_is_an_error_at_once(tmp_path: Path) -> None:
+    child = Child("cloud", [], (), str(tmp_path / "none"))
+    with pytest.raises(ClusterError, match=r"could not be started \(No such file"):
+        async with asyncio.timeout(5):
+            await child.start()
+    await child.stop(5)
+
+
+async def test_stopping_a_child_that_is_just_being_started_leaves_no_process(
+    tmp_path: Path,
+) -> None:
+    child = Child("cloud", [], (), interpreter(tmp_path, "silent"))
+    async with Tasks() as tasks:
+        starting = tasks.spawn(child.start(), "start")
+        for _ in range(20):
+            if child._settled.is_set():
+                await asyncio.sleep(0)
+        assert not child._settled.is_set(), "its process is being made"
+        await child.stop(5)
+        process = child._process
+        assert process is not None
+        assert process.returncode is not None
+        starting.cancel()

@@ -52,6 +52,14 @@ async def test_cloud_starts_before_manager_and_stops_after_it(tmp_path: Path) ->
     assert lines == ["cloud started", "manager started", "manager stopped", "cloud stopped"]
 
 
+async def test_closing_twice_at_a_time_stops_every_child(tmp_path: Path) -> None:
+    async with supervising(tmp_path) as supervisor:
+        await supervisor.start()
+        await asyncio.gather(supervisor.aclose(), supervisor.aclose())
+    lines = (tmp_path / "diary").read_text().splitlines()
+    assert lines[-2:] == ["manager stopped", "cloud stopped"]
+
+
 async def test_nothing_but_the_data_directory_is_left(tmp_path: Path) -> None:
     async with supervising(tmp_path) as supervisor:
         await supervisor.start()
