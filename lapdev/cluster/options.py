@@ -25,14 +25,14 @@ class LocalOptions:
     """Files and folders with secrets of this machine's lapdev: pods, of the same user, see them
     empty."""
     sidecar_command: tuple[str, ...] = ()
-    """Started with `--launch-fd N` appended; empty: `python -m lapdev serve --role sidecar`."""
+    """Started with `--launch-fd N` appended; empty: `python -P -m lapdev serve --role sidecar`."""
     working_dir: Path = field(default_factory=Path.cwd)
     """Where containers without workingDir start."""
     shutdown_grace: float = 3.0
     """Seconds pods get at most to end when the driver closes."""
 
     def sidecar_argv(self) -> list[str]:
-        default = (self.python, "-m", "lapdev", "serve", "--role", "sidecar")
+        default = (self.python, "-P", "-m", "lapdev", "serve", "--role", "sidecar")
         return [*(self.sidecar_command or default)]
 
     def covered_folders(self) -> list[str]:

@@ -48,8 +48,9 @@ def start_connect(flags: Sequence[str], log_file: Path) -> int:
 
 def _spawn(flags: Sequence[str], log_file: Path, ready_fd: int) -> subprocess.Popen[bytes]:
     with log_file.open("wb") as log:
+        # -P: what lies in the working directory is never imported in place of our modules.
         return subprocess.Popen(
-            [sys.executable, "-m", "lapdev", "devbox", "connect", *flags],
+            [sys.executable, "-P", "-m", "lapdev", "devbox", "connect", *flags],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,

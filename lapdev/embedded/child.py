@@ -32,7 +32,8 @@ class Child:
         """0 while it does not run."""
         self.ready = asyncio.Event()
         """Set while the present incarnation serves."""
-        self._argv = [python, "-m", "lapdev", "serve", "--role", role, *flags]
+        # -P: what lies in the working directory is never imported in place of our modules.
+        self._argv = [python, "-P", "-m", "lapdev", "serve", "--role", role, *flags]
         self._fds = tuple(fds)
         self._process: asyncio.subprocess.Process | None = None
         self._settled = asyncio.Event()

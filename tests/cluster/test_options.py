@@ -13,7 +13,7 @@ from lapdev.cluster.options import LocalOptions, base_environment
 def test_the_sidecar_is_lapdevs_own_unless_told_otherwise() -> None:
     options = LocalOptions(Path("/run/x"), "unix:/m")
     assert options.sidecar_argv() == [
-        sys.executable, "-m", "lapdev", "serve", "--role", "sidecar"
+        sys.executable, "-P", "-m", "lapdev", "serve", "--role", "sidecar"
     ]  # fmt: skip
     assert LocalOptions(Path("/run/x"), "unix:/m", sidecar_command=("x",)).sidecar_argv() == ["x"]
 

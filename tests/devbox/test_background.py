@@ -44,3 +44,15 @@ def test_a_cloud_that_does_not_answer_ends_it(
     with pytest.raises(NotReady) as caught:
         background.start_connect(["--server=http://127.0.0.1:1"], log_file)
     assert str(log_file) in caught.value.hint
+
+
+def test_the_working_directory_is_no_place_for_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lapdev").mkdir()
+    (tmp_path / "lapdev" / "__init__.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LAPDEV_SERVER", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert background.start_connect([], tmp_path / "devbox.log") == 1
+    assert capsys.readouterr().err.startswith("lapdev: no server is known on this machine: ")

@@ -58,7 +58,7 @@ async def test_a_started_child_is_ready_and_has_its_flags(tmp_path: Path) -> Non
         os.kill(child.pid, 0)
     assert child.pid == 0
     started, stopped = diary(tmp_path)
-    assert started.startswith("cloud started -m lapdev serve --role cloud --flag=1 --ready-fd ")
+    assert started.startswith("cloud started -P -m lapdev serve --role cloud --flag=1 --ready-fd ")
     assert stopped == "cloud stopped"
 
 

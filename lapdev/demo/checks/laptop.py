@@ -110,7 +110,7 @@ class Laptop:
         }
         return await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "lapdev", *words),
+            *("-P", "-m", "lapdev", *words),
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
