@@ -128,6 +128,9 @@ class StandInManager(TunnelHandler):
         except ConnectFailed as exc:
             stream.refuse(exc)
             return
+        if stream.is_closing():
+            far.transport.abort()
+            return
         near = Waiting()
         stream.accept(near)
         relay_waiting(near, far)
