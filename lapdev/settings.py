@@ -344,8 +344,26 @@ def _convert(item: Setting, value: Any, source: str) -> Any:
         shown = "" if item.kind == "secret" else f" {str(value)[:100]!r}"
         raise ConfigError(f"setting {item.name}: bad value{shown} from {source}", hint=problem)
     if item.kind == "path" and converted:
-        converted = str(Path(converted).expanduser().absolute())
+        try:
+            converted = str(Path(converted).expanduser().absolute())
+        except RuntimeError as exc:
+            raise ConfigError(
+                f"setting {item.name}: {converted} from {source} names no home directory",
+                hint="write the path out",
+            ) from exc
     return converted
+
+
+def home_dir() -> Path:
+    """This user's home directory.
+
+    Raises:
+        ConfigError: neither HOME nor the machine's list of users knows it.
+    """
+    try:
+        return Path.home()
+    except RuntimeError as exc:
+        raise ConfigError("no home directory is known", hint="set HOME") from exc
 
 
 def _to_bool(value: Any) -> bool:

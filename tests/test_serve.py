@@ -112,3 +112,14 @@ def test_a_child_is_killed_with_its_supervisor() -> None:
 
 def test_every_role_that_can_be_served_has_settings() -> None:
     assert set(serve.ENTRIES) <= set(serve.ROLES)
+
+
+def test_standard_descriptors_that_are_closed_are_opened_to_nowhere() -> None:
+    code = (
+        "import os; from lapdev.__main__ import hold_standard_descriptors;"
+        "hold_standard_descriptors(); free = os.dup(0);"
+        "os.write(2, f'{free > 2} {os.readlink(\"/proc/self/fd/0\")}'.encode())"
+    )
+    shell = ["sh", "-c", 'exec "$0" -c "$1" <&- >&-', sys.executable, code]
+    done = subprocess.run(shell, capture_output=True, text=True, check=True)
+    assert done.stderr == "True /dev/null"

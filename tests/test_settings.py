@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from lapdev.settings import (
     EmbeddedSettings,
     ManagerSettings,
     SidecarSettings,
+    home_dir,
     load,
     read_secret,
     settings_of,
@@ -212,3 +214,12 @@ def test_importing_settings_imports_no_command_line_library() -> None:
     code = "import sys, lapdev.settings; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"click", "pydantic", "tomllib", "asyncio", "structlog"} & set(done.stdout.split())
+
+
+def test_a_user_without_a_home_directory_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    with pytest.raises(ConfigError, match="no home directory is known"):
+        home_dir()
+    with pytest.raises(ConfigError, match="data_dir: ~/x from --data-dir names no home"):
+        load(EmbeddedSettings, {"data_dir": "~/x"}, {})

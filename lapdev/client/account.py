@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lapdev.errors import ConfigError
+from lapdev.settings import home_dir
 
 _DEVICE_ID_LENGTH = 16
 
@@ -103,7 +104,7 @@ def state_dir(environ: Mapping[str, str]) -> Path:
 def _xdg(environ: Mapping[str, str], variable: str, default: str) -> Path:
     base = environ.get(variable, "")
     # The XDG base directory specification: a relative path is invalid and ignored.
-    return (Path(base) if base.startswith("/") else Path.home() / default) / "lapdev"
+    return (Path(base) if base.startswith("/") else home_dir() / default) / "lapdev"
 
 
 def _client_file(environ: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lapdev.errors import ConfigError
-from lapdev.settings import DevboxSettings, read_secret
+from lapdev.settings import DevboxSettings, home_dir, read_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def xdg_dir(environ: Mapping[str, str], variable: str, default: str) -> Path:
     """Our directory below the one the variable names, or below the home directory's default."""
     base = environ.get(variable, "")
     # The XDG base directory specification: a relative path is invalid and ignored.
-    return (Path(base) if base.startswith("/") else Path.home() / default) / "lapdev"
+    return (Path(base) if base.startswith("/") else home_dir() / default) / "lapdev"
 
 
 def _client_file(environ: Mapping[str, str]) -> dict[str, str]:

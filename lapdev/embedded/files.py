@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lapdev.errors import ConfigError
 from lapdev.net.address import UNIX_PATH_BYTES
+from lapdev.settings import home_dir
 
 LONGEST_SOCKET = "manager-admin.sock"
 
@@ -37,7 +38,7 @@ class DataDir:
             ConfigError: another supervisor uses it, or it cannot be written.
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_dir(self.path)
             self._lock()
             for path in (self.cluster_token_file, self.bootstrap_token_file):
                 if not path.exists():
@@ -68,12 +69,15 @@ class DataDir:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def claim(self, runtime_dir: Path) -> None:
-        """The lock names us and `runtime_dir`; what a killed predecessor left there is removed."""
+    def claim(self, runtime_dir: Path | None) -> None:
+        """The lock names us; what a killed predecessor left is removed.
+
+        `runtime_dir` is to be removed if we are killed, too. None: it is not ours to remove.
+        """
         stale = self._holder().get("runtime_dir", "")
         if Path(stale).name.startswith("lapdev-") and stale != str(runtime_dir):
             shutil.rmtree(stale, ignore_errors=True)
-        holder = {"pid": str(os.getpid()), "runtime_dir": str(runtime_dir)}
+        holder = {"pid": str(os.getpid()), "runtime_dir": str(runtime_dir or "")}
         os.ftruncate(self._lock_fd, 0)
         os.pwrite(self._lock_fd, json.dumps(holder).encode(), 0)
 
@@ -93,7 +97,25 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
     """`$XDG_DATA_HOME/lapdev`, or `~/.local/share/lapdev`."""
     home = environ.get("XDG_DATA_HOME", "")
     # The XDG base directory specification: a relative path is invalid and ignored.
-    return (Path(home) if home.startswith("/") else Path.home() / ".local/share") / "lapdev"
+    return (Path(home) if home.startswith("/") else home_dir() / ".local/share") / "lapdev"
+
+
+def make_private_dir(path: Path) -> None:
+    """`path` is a directory of this user that nobody else can change; made with its parents, 0700.
+
+    Raises:
+        ConfigError: it exists, and others can put files of theirs there.
+        OSError: it cannot be made.
+    """
+    if not path.parent.exists():
+        make_private_dir(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise ConfigError(
+            f"directory {path} can be changed by other users",
+            hint=f"chmod go-w {path}" if found.st_uid == os.geteuid() else "choose one of your own",
+        )
 
 
 def write_private(path: Path, text: str) -> None:
@@ -125,7 +147,7 @@ def make_runtime_dir(wanted: str, environ: Mapping[str, str]) -> tuple[Path, boo
             )
         try:
             created = not path.exists()
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_dir(path)
         except OSError as exc:
             raise ConfigError(f"runtime directory {path}: {exc.strerror}") from exc
         return path, created

@@ -95,7 +95,7 @@ class Supervisor:
         self.runtime_dir, self._remove_runtime_dir = make_runtime_dir(
             settings.runtime_dir, os.environ
         )
-        self.data.claim(self.runtime_dir)
+        self.data.claim(self.runtime_dir if self._remove_runtime_dir else None)
         self._socket = bind_public(settings.listen)
         host, port = self._socket.getsockname()[:2]
         self.address = str(TcpAddress(host, port))

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from lapdev.embedded.files import DataDir, default_data_dir, make_runtime_dir, write_private
+from lapdev.embedded.files import (
+    DataDir,
+    default_data_dir,
+    make_private_dir,
+    make_runtime_dir,
+    write_private,
+)
 from lapdev.errors import ConfigError
 
 
@@ -26,6 +32,27 @@ def test_a_new_data_directory_is_private_and_has_tokens(tmp_path: Path) -> None:
         assert mode(file) == 0o600
         assert len(file.read_text().strip()) >= 40
     assert data.cluster_token_file.read_text() != data.bootstrap_token_file.read_text()
+
+
+def test_directories_on_the_way_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        make_private_dir(tmp_path / "a" / "b" / "c")
+    finally:
+        os.umask(before)
+    assert {mode(path) for path in tmp_path.rglob("*")} == {0o700}
+
+
+def test_a_directory_that_others_can_change_is_refused(tmp_path: Path) -> None:
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    loose.chmod(0o777)
+    with pytest.raises(ConfigError, match="can be changed by other users"):
+        DataDir(loose).open()
+    with pytest.raises(ConfigError, match="can be changed by other users"):
+        make_runtime_dir(str(loose), {})
+    loose.chmod(0o755)
+    make_private_dir(loose)
 
 
 def test_tokens_are_made_once(tmp_path: Path) -> None:
@@ -70,7 +97,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 def test_the_lock_never_removes_a_directory_that_is_not_a_runtime_directory(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
-    for runtime_dir in (mine, tmp_path):
+    for runtime_dir in (mine, None, tmp_path):
         data = DataDir(tmp_path / "data")
         data.open()
         data.claim(runtime_dir)

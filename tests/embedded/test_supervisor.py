@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import socket
@@ -74,6 +75,20 @@ async def test_nothing_but_the_data_directory_is_left(tmp_path: Path) -> None:
         "cluster-token",
         "lock",
     ]
+
+
+async def test_a_runtime_directory_of_the_users_is_never_removed(tmp_path: Path) -> None:
+    users = tmp_path / "lapdev-stuff"
+    users.mkdir(mode=0o700)
+    wanted = dataclasses.replace(settings(tmp_path), runtime_dir=str(users))
+    supervisor = Supervisor(wanted, interpreter(tmp_path))
+    try:
+        await supervisor.start()
+        lock = json.loads((tmp_path / "data" / "lock").read_text())
+        assert lock["runtime_dir"] == "", "nor by the next one, should this one be killed"
+    finally:
+        await supervisor.aclose()
+    assert users.exists()
 
 
 async def test_the_public_socket_accepts_while_no_cloud_does(tmp_path: Path) -> None:
