@@ -123,13 +123,19 @@ class Edge:
         target = _target(entry)
         upstream = upstreams.get(target)
         if upstream is None or not upstream.reusable:
-            if upstream is not None and upstream.tunnel.connected:
-                upstream.connection.close()
             tunnel = self._clusters.tunnel_nowait(entry.environment.cluster)
             if tunnel is None:
                 self._tasks.spawn(self._hold(exchange, head, entry, attempt), "hold for tunnel")
                 return
-            upstream = upstreams[target] = _open(tunnel, target)
+            if upstream is not None:
+                # Also when its tunnel is away: nobody would close it when that is back.
+                upstream.connection.close()
+            try:
+                upstream = upstreams[target] = _open(tunnel, target)
+            except LapdevError as exc:
+                self.counters.failures += 1
+                respond_error(exchange, exc, HOP)
+                return
 
         def failed(exchange: Exchange, error: Exception, safe_to_retry: bool) -> None:
             upstreams.pop(target, None)
@@ -151,7 +157,8 @@ class Edge:
             await self._clusters.wait_tunnel(entry.environment.cluster)
         except NotReady as exc:
             self.counters.failures += 1
-            respond_error(exchange, exc, HOP)
+            if not exchange.finished:
+                respond_error(exchange, exc, HOP)
             return
         if not exchange.finished:
             self._send(exchange, head, entry, attempt)

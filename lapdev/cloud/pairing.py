@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from lapdev.errors import LapdevError
+import asyncio
+
+from lapdev.errors import ConnectTimeout, LapdevError
 from lapdev.net.relay import Waiting, relay_waiting
 from lapdev.tunnel import Stream, Tunnel
 from lapdev.wire.control import Target
+
+ACCEPT_TIMEOUT = 10.0
+"""Longer than either kind of far end tries to connect; one that says nothing holds no task."""
 
 
 async def pair(near: Stream, far_tunnel: Tunnel, target: Target) -> None:
@@ -17,7 +22,13 @@ async def pair(near: Stream, far_tunnel: Tunnel, target: Target) -> None:
     far_end = Waiting()
     far = far_tunnel.open_stream(target, far_end)
     try:
-        await far.wait_accepted()
+        async with asyncio.timeout(ACCEPT_TIMEOUT):
+            await far.wait_accepted()
+    except TimeoutError:
+        far.abort()
+        if not near.is_closing():
+            near.refuse(ConnectTimeout("the far end of the tunnel did not answer in time"))
+        return
     except LapdevError as exc:
         if not near.is_closing():
             near.refuse(exc)

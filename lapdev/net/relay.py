@@ -52,6 +52,13 @@ class Relay:
     def eof_from_b(self) -> None:
         self._b.eof_received()
 
+    def lost_a(self, error: Exception) -> None:
+        """`a` was lost before the relay began, which nobody is told a second time."""
+        self._a.connection_lost(error)
+
+    def lost_b(self, error: Exception) -> None:
+        self._b.connection_lost(error)
+
     def abort(self) -> None:
         reset(self._a.transport)
         reset(self._b.transport)
@@ -154,14 +161,16 @@ class Waiting(asyncio.Protocol):
 def relay_waiting(a: Waiting, b: Waiting, on_done: Callable[[Relay], None] | None = None) -> Relay:
     """`relay` for two connections that were held still: what each has sent so far goes first."""
     joined = relay(a.transport, b.transport, on_done)
-    for side, pass_on, pass_end in (
-        (a, joined.from_a, joined.eof_from_a),
-        (b, joined.from_b, joined.eof_from_b),
+    for side, pass_on, pass_end, pass_loss in (
+        (a, joined.from_a, joined.eof_from_a, joined.lost_a),
+        (b, joined.from_b, joined.eof_from_b, joined.lost_b),
     ):
         if side.received:
             pass_on(side.received)
         if side.ended:
             pass_end()
+        if side.lost is not None:
+            pass_loss(side.lost)
     return joined
 
 

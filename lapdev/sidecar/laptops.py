@@ -162,16 +162,22 @@ class _Link:
 
     async def _probe(self, port: int) -> None:
         """Ends when the laptop accepts a stream again."""
-        while True:
-            await asyncio.sleep(self._options.probe_interval)
-            try:
-                stream = await self._open(port, asyncio.Protocol())
-            except (TimeoutError, LapdevError):
-                continue
-            stream.abort()
-            break
-        del self._probes[port]
+        try:
+            while not await self._answers(port):
+                pass
+        finally:
+            # Whatever ended it: a port that nobody asks again would be suspect for ever.
+            del self._probes[port]
         get_logger().info("intercept_recovered", route=self.key[0])
+
+    async def _answers(self, port: int) -> bool:
+        await asyncio.sleep(self._options.probe_interval)
+        try:
+            stream = await self._open(port, asyncio.Protocol())
+        except (TimeoutError, LapdevError):
+            return False
+        stream.abort()
+        return True
 
 
 class _Handler:

@@ -47,6 +47,7 @@ HOP: Final = "sidecar"
 MARK: Final = b"lapdev-diverted"
 """On a request that a sidecar diverted to a branch: the receiving sidecar keeps it for its app."""
 ANSWERED_BY: Final = b"lapdev-answered-by"
+OURS: Final = b"lapdev-"
 _UPSTREAMS: Final = "upstreams"
 
 
@@ -217,10 +218,14 @@ class _Attempt:
     def _edit_response(self, head: ResponseHead) -> None:
         if head.framing is Framing.SWITCHED:
             self._leave_http()
-        kept = [pair for pair in head.headers if pair[0].lower() != ANSWERED_BY]
-        said = len(kept) < len(head.headers)
-        if said and isinstance(self._candidate, BranchCandidate) and not self._fallback:
-            return  # the branch's own sidecar knows better
+        if isinstance(self._candidate, BranchCandidate):
+            # What the branch's own sidecar says stands: it has looked at its app's answer.
+            kept = [pair for pair in head.headers if pair[0].lower() != ANSWERED_BY]
+            if len(kept) < len(head.headers) and not self._fallback:
+                return
+        else:
+            # An app does not speak for us: neither who answered, nor what failed.
+            kept = [pair for pair in head.headers if not pair[0].lower().startswith(OURS)]
         head.headers = [*kept, (ANSWERED_BY, self._answered_by())]
 
     def _leave_http(self) -> None:

@@ -130,3 +130,28 @@ async def test_a_reader_that_stops_stops_the_writer() -> None:
             pass
         assert sent < 100_000_000, "the relay swallowed what nobody reads"
         assert done.empty()
+
+
+async def test_a_side_that_was_lost_before_the_two_were_joined_takes_the_other_along() -> None:
+    accepted: asyncio.Queue[Waiting] = asyncio.Queue()
+
+    class Accepting(Waiting):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            accepted.put_nowait(self)
+
+    front = await listen("127.0.0.1:0", Accepting)
+    _, gone = await dial(str(front.address), Waiting)
+    _, other = await dial(str(front.address), Waiting)
+    gone.transport.abort()
+    await asyncio.sleep(0)
+    while gone.lost is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    done: list[Relay] = []
+    relay_waiting(gone, other, done.append)
+    assert len(done) == 1
+    assert other.transport.is_closing()
+    for _ in range(2):
+        (await accepted.get()).transport.abort()
+    await front.aclose()
+    await asyncio.sleep(0.01)

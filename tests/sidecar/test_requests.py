@@ -260,10 +260,12 @@ async def test_a_branch_cut_off_without_an_answer_gives_a_get_to_the_base_but_no
         assert (await ask(client, post))[0] == 502
 
 
-async def test_an_answer_header_of_the_app_is_replaced() -> None:
+async def test_an_app_cannot_speak_for_us_in_its_answer() -> None:
     async def passes_on(connection: AppConnection) -> None:
         await connection.read_head()
-        connection.answer(b"x", b"Lapdev-Answered-By: someone; env=else")
+        connection.answer(
+            b"x", b"Lapdev-Answered-By: someone; env=else", b"Lapdev-Error: no_route; hop=edge"
+        )
 
     async with (
         recording_app(passes_on) as app,
@@ -272,6 +274,37 @@ async def test_an_answer_header_of_the_app_is_replaced() -> None:
     ):
         _, headers, _ = await ask(client, get())
         assert headers[BY] == "api; env=staging; via=app; reason=default"
+        assert "lapdev-error" not in headers
+
+
+async def test_what_a_branchs_sidecar_says_of_its_failure_stands() -> None:
+    async with (
+        recording_app(says(b"base")) as base,
+        running(launch(unused_port())) as inner,
+        running(launch(base.port), branch(ONE, "one", inner.addresses[0])) as outer,
+        connect(outer.addresses[0]) as client,
+    ):
+        status, headers, _ = await ask(client, get("/", ONE))
+        assert (status, headers["lapdev-error"]) == (502, "connect_failed; hop=sidecar")
+
+
+async def test_an_empty_chunked_body_is_ended_for_the_second_candidate_too() -> None:
+    async def cut_off(connection: AppConnection) -> None:
+        await connection.read_until(b"0\r\n\r\n")
+        reset(connection.writer.transport)
+
+    async def whole(connection: AppConnection) -> None:
+        await connection.read_until(b"0\r\n\r\n")
+        connection.answer(b"base")
+
+    async with (
+        recording_app(whole) as base,
+        recording_app(cut_off) as one,
+        running(launch(base.port), branch(ONE, "one", one.address)) as sidecar,
+        connect(sidecar.addresses[0]) as client,
+    ):
+        put = get("/", ONE, "Transfer-Encoding: chunked").replace(b"GET", b"PUT")
+        assert (await ask(client, put + b"0\r\n\r\n"))[2] == b"base"
 
 
 async def test_events_arrive_while_the_response_goes_on() -> None:
