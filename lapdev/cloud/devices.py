@@ -132,9 +132,13 @@ class DeviceLinks:
         environments = await self._store.environments()
         if len(environments) == 1:
             return environments[0]
-        names = ", ".join(sorted(environment.name for environment in environments)) or "none yet"
+        if not environments:
+            raise ConfigError(
+                "there is no environment yet", hint="make one with `lapdev env create`"
+            )
+        names = ", ".join(sorted(environment.name for environment in environments))
         raise ConfigError(
-            "which environment?", hint=f"name one with --environment; there are: {names}"
+            "there are several environments", hint=f"name one with --environment: {names}"
         )
 
     async def _reach(self, session: Session, stream: Stream, target: ServiceTarget) -> None:

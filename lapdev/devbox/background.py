@@ -12,18 +12,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lapdev.devbox.state_file import StateFile
 from lapdev.errors import NotReady
 
 START_TIMEOUT = 15.0
 
 
-def start_connect(flags: Sequence[str], log_file: Path) -> int:
+def start_connect(flags: Sequence[str], directory: Path) -> int:
     """The exit code: 0 once the new process is connected, else its own; it told the reason.
+
+    Its log is in `directory`, the state directory.
 
     Raises:
         NotReady: it was not connected in time, and has been ended.
     """
-    log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log_file = directory / "devbox.log"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     reader, writer = os.pipe()
     try:
         process = _spawn(flags, log_file, writer)
@@ -35,10 +39,13 @@ def start_connect(flags: Sequence[str], log_file: Path) -> int:
     if said:
         return 0
     if not readable:
+        found = StateFile(directory).read()
         process.terminate()
         process.wait()
+        reason = f": {found.error}" if found and found.error else ""
         raise NotReady(
-            f"not connected after {START_TIMEOUT:g} s", hint=f"{log_file} says what it tried"
+            f"not connected after {START_TIMEOUT:g} s{reason}",
+            hint=f"check the server; {log_file} has more",
         )
     # The descriptor was closed unwritten: the process ends, and its last line says why.
     code = process.wait()

@@ -173,7 +173,7 @@ def _connect_in_background(
     from lapdev.devbox.background import start_connect
 
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value]
-    code = start_connect(flags, _state_dir(settings) / "devbox.log")
+    code = start_connect(flags, _state_dir(settings))
     found = _state_file(settings).read()
     if code == 0 and found is not None:
         click.echo(json.dumps(asdict(found)) if as_json else describe(found))

@@ -199,3 +199,16 @@ async def test_a_devbox_makes_no_other_calls_and_names_its_environment(tmp_path:
         with pytest.raises(CallFailed) as caught:
             await laptop.start("nowhere")
         assert caught.value.cause == "not_found"
+
+
+async def test_a_devbox_that_names_none_gets_the_only_environment(tmp_path: Path) -> None:
+    async with cloud_with_laptop(tmp_path) as (cloud, _manager, laptop, _namespace):
+        assert (await laptop.start("")).environment_name == "shop"
+        await cloud.ok("POST", "/environments/shop/branches", {"name": "fix"})
+        with pytest.raises(CallFailed, match="there are several environments") as several:
+            await laptop.start("")
+        assert several.value.hint == "name one with --environment: fix, shop"
+        await cloud.ok("DELETE", "/environments/fix")
+        await cloud.ok("DELETE", "/environments/shop")
+        with pytest.raises(CallFailed, match="there is no environment yet"):
+            await laptop.start("")

@@ -37,13 +37,14 @@ async def test_what_stops_it_in_the_background_is_told_at_once(tmp_path: Path) -
 def test_a_cloud_that_does_not_answer_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log_file = tmp_path / "state" / "devbox.log"
-    monkeypatch.setattr(background, "START_TIMEOUT", 0.1)
+    state_dir = tmp_path / "state"
+    monkeypatch.setattr(background, "START_TIMEOUT", 1.0)
     monkeypatch.setenv("LAPDEV_TOKEN", "t")
-    monkeypatch.setenv("LAPDEV_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("LAPDEV_STATE_DIR", str(state_dir))
     with pytest.raises(NotReady) as caught:
-        background.start_connect(["--server=http://127.0.0.1:1"], log_file)
-    assert str(log_file) in caught.value.hint
+        background.start_connect(["--server=http://127.0.0.1:1"], state_dir)
+    assert caught.value.detail.startswith("not connected after 1 s")
+    assert str(state_dir / "devbox.log") in caught.value.hint
 
 
 def test_the_working_directory_is_no_place_for_modules(
@@ -54,5 +55,5 @@ def test_the_working_directory_is_no_place_for_modules(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LAPDEV_SERVER", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert background.start_connect([], tmp_path / "devbox.log") == 1
+    assert background.start_connect([], tmp_path / "state") == 1
     assert capsys.readouterr().err.startswith("lapdev: no server is known on this machine: ")
