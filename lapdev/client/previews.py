@@ -7,6 +7,9 @@ import click
 from lapdev.client.invocation import print_json, print_table, progress, with_client
 from lapdev.client.rest import RestClient
 
+_PORT = click.IntRange(1, 65535)
+_PORT.name = "port"  # as errors call it
+
 
 @click.group()
 def group() -> None:
@@ -41,7 +44,7 @@ def _environments(client: RestClient) -> list[str]:
 @group.command()
 @click.argument("environment")
 @click.argument("service")
-@click.argument("port", type=click.IntRange(1, 65535))
+@click.argument("port", type=_PORT)
 @with_client
 def create(client: RestClient, as_json: bool, environment: str, service: str, port: int) -> None:
     """Create a preview URL for SERVICE:PORT of ENVIRONMENT and print it."""

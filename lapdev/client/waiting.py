@@ -51,8 +51,8 @@ def wait_ready(
 def waits_for(environment: Json) -> str:
     """What stands between an environment and being ready, in words."""
     behind = [
-        f"{workload['name']} ({workload['ready']}/{workload['wanted']} ready)"
-        + (f" {workload['detail']}" if workload["detail"] else "")
+        f"{workload['name']} ({workload['ready']}/{workload['wanted']} ready"
+        + (f": {workload['detail']})" if workload["detail"] else ")")
         for workload in environment["workloads"]
         if workload["ready"] < workload["wanted"]
     ]

@@ -48,3 +48,6 @@ async def test_a_service_that_is_not_there_is_answered_with_those_that_are(api: 
 
 async def test_a_port_that_is_none_is_wrong_usage(api: ServedApi) -> None:
     assert (await api.run(group, "create", "shop", "api", "70000")).exit_code == 2
+    named = await api.run(group, "create", "shop", "api", "http")
+    assert named.exit_code == 2
+    assert "'http' is not a valid port" in named.stderr

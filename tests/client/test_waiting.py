@@ -45,7 +45,7 @@ async def test_progress_changes_until_it_is_ready(
 
 def test_a_workloads_own_trouble_is_part_of_what_is_waited_for() -> None:
     workload = {"name": "web", "ready": 0, "wanted": 1, "detail": "exited with 1"}
-    assert waits_for({"workloads": [workload], "detail": ""}) == "web (0/1 ready) exited with 1"
+    assert waits_for({"workloads": [workload], "detail": ""}) == "web (0/1 ready: exited with 1)"
 
 
 def test_without_workloads_the_environments_own_words_count() -> None:
