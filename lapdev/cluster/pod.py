@@ -141,9 +141,10 @@ class Pod:
                     for process in self.processes:
                         await process.output.open()
                     await self._live()
-                except (ClusterError, OSError) as exc:  # OSError: no room for the pod's files
-                    self.problem = str(exc)
-                    get_logger().warning("pod_failed", target=self.name, error=str(exc))
+                except ClusterError as exc:
+                    self._failed(str(exc))
+                except OSError as exc:
+                    self._failed(f"cannot keep the pod's files: {exc.strerror}")
                 if not self.stopping:
                     self._sandboxes_lost += 1
                     self._around.on_change()
@@ -153,6 +154,10 @@ class Pod:
             for process in self.processes:
                 process.output.close()
             shutil.rmtree(self.place.folder, ignore_errors=True)
+
+    def _failed(self, problem: str) -> None:
+        self.problem = problem
+        get_logger().warning("pod_failed", target=self.name, error=problem)
 
     async def _live(self) -> None:
         """From a new sandbox to its end."""

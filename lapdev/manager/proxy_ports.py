@@ -62,6 +62,12 @@ def _target_port(service: Service, port: ServicePort, workload: Workload) -> int
             f"of workload {workload.name} declares",
             hint="name the container port, or give targetPort as a number",
         )
+    if number == SIDECAR_ADMIN_PORT:
+        raise ConfigError(
+            f"service {service.name} leads to port {number} of workload {workload.name}, which "
+            "every sidecar keeps for itself",
+            hint="let the app listen on another port",
+        )
     return number
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lapdev.errors import ConfigError
 from lapdev.manager.proxy_ports import FIRST_PROXY_PORT, SIDECAR_ADMIN_PORT, ProxyPorts
 from lapdev.manager.workloads import read_workloads
 from lapdev.model import Service, ServicePort
@@ -33,3 +35,11 @@ def test_no_proxy_port_is_used_twice_declared_or_a_target(
 
 def test_a_workload_nobody_stands_before_has_no_ports() -> None:
     assert ProxyPorts([]).of("api") == ()
+
+
+def test_the_sidecars_own_port_is_no_target() -> None:
+    workloads = read_workloads(base(deployment("api")).environment)
+    port = ServicePort(80, SIDECAR_ADMIN_PORT)
+    service = Service("api", {"app": "api"}, (port,))
+    with pytest.raises(ConfigError, match="port 15090 of workload api, which every sidecar keeps"):
+        ProxyPorts([service]).stand_before(service, port, workloads)

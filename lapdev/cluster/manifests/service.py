@@ -25,7 +25,9 @@ def parse_service(item: dict[str, Any]) -> Service:
     spec = root.child("spec")
     if spec.child("type").text("ClusterIP") == "ExternalName":
         spec.child("type").fail("ExternalName is not supported", "let apps dial that host itself")
-    ports = [_service_port(port) for port in spec.child("ports").items()]
+    ports = [found for port in spec.child("ports").items() if (found := _service_port(port))]
+    if len({port.port for port in ports}) < len(ports):
+        spec.child("ports").fail("has one port number twice", "keep one of the two")
     metadata = root.child("metadata")
     marks = {
         name: value
@@ -35,7 +37,7 @@ def parse_service(item: dict[str, Any]) -> Service:
     service = Service(
         name=metadata.child("name").dns_label(),
         selector=spec.child("selector").text_map(),
-        ports=tuple(port for port in ports if port is not None),
+        ports=tuple(ports),
         labels=marks | metadata.child("labels").text_map(),
     )
     if not service.selector:

@@ -72,6 +72,7 @@ def test_our_annotations_count_as_labels_and_a_label_wins() -> None:
         (manifest(selector=None), "selects no pods"),
         (manifest({"port": 70000}), "is 70000"),
         (manifest({"port": 80, "targetPort": 0}), "targetPort: is 0"),
+        (manifest({"port": 80, "name": "a"}, {"port": 80, "name": "b"}), "number twice"),
     ],
 )
 def test_a_service_that_leads_nowhere_is_refused(item: dict[str, Any], complaint: str) -> None:
