@@ -201,3 +201,7 @@ async def _refusing(stream: Stream, work: Awaitable[None]) -> None:
     except LapdevError as exc:
         if not stream.is_closing():
             stream.refuse(exc)
+    except Exception:
+        if not stream.is_closing():
+            stream.refuse(LapdevError())
+        raise

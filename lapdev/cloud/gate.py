@@ -73,6 +73,11 @@ class Gate:
             if not exchange.finished:
                 respond_error(exchange, exc, HOP)
             return
+        except Exception:
+            # The task's owner logs it; the client must not wait for an answer that will not come.
+            if not exchange.finished:
+                respond_error(exchange, LapdevError(), HOP)
+            raise
         if not exchange.finished:
             server.accept(exchange, identity)
 

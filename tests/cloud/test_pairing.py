@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from lapdev.cloud import pairing
+from lapdev.cloud.devices import DeviceLinks, SidecarLinks
 from lapdev.errors import StreamRefused, StreamReset
+from lapdev.model import DeviceId, InterceptId
 from lapdev.net.tasks import Tasks
 from lapdev.tunnel import Stream
+from lapdev.wire.control import InterceptTarget
 from tests.support.tunnel_ends import TARGET, Ends, Recorder, connected
 
 
@@ -54,3 +58,21 @@ async def test_a_far_end_that_accepts_and_is_gone_at_once_takes_the_near_end_alo
         async with asyncio.timeout(5):
             await recorder.wait_until(lambda seen: bool(seen.lost))
         assert isinstance(recorder.lost[0], (StreamReset, StreamRefused))
+
+
+async def test_whatever_fails_before_the_pairing_refuses_the_stream(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def device_of(intercept: str) -> DeviceId:
+        raise RuntimeError("no disk")
+
+    async with connected(tmp_path) as ends, Tasks() as tasks:
+        links = SidecarLinks(tasks, cast("DeviceLinks", None), device_of)
+        target = InterceptTarget(InterceptId(ends.acceptor.identity.owner), 80)
+        tunnel = ends.acceptor.tunnel
+        ends.acceptor.watcher.serve = lambda stream: links.stream_opened(tunnel, stream, target)
+        with pytest.raises(StreamRefused) as caught:
+            async with asyncio.timeout(5):
+                await ends.tunnel.open_stream(TARGET, Recorder()).wait_accepted()
+        assert caught.value.cause == "internal_error"
+    assert "no disk" in "".join(capsys.readouterr())

@@ -161,14 +161,15 @@ async def test_answers_do_not_pile_up_for_a_client_that_does_not_read() -> None:
             assert len((await client.response())[2]) == 50_000
 
 
-async def test_requests_that_came_before_a_half_close_are_all_answered() -> None:
-    async with serving(echo_target) as (client, _):
-        client.send(b"".join(get(b"/%d" % number) for number in range(20)))
+@pytest.mark.parametrize("count", [20, 5_000])  # the last is more than is held at once
+async def test_requests_that_came_before_a_half_close_are_all_answered(count: int) -> None:
+    async with serving(echo_target, replace(PATIENT, max_requests=count + 1)) as (client, _):
+        client.send(b"".join(get(b"/%d" % number) for number in range(count)))
         client.writer.write_eof()
-        for number in range(20):
+        for number in range(count):
             _, headers, body = await client.response()
             assert body == b"/%d" % number
-            assert ("connection" in headers) == (number == 19)
+            assert ("connection" in headers) == (number == count - 1)
         assert await client.read_rest() == b""
 
 
