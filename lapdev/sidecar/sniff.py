@@ -2,8 +2,8 @@
 
 A request line is `method SP target SP "HTTP/1."…` (RFC 9112 §3). The first byte that cannot belong
 to one settles it as raw; ` HTTP/1.` in its place settles it as HTTP, and whether the rest of the
-head is sound is the parser's business. Methods are upper case here (`[A-Z]+`): every registered one
-is, and the lower-case commands of other line protocols are told apart by it.
+head is sound is the parser's business. Methods are upper case here, with hyphens: every registered
+one is, and the lower-case commands of other line protocols are told apart by it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ METHOD_BYTES = 24
 """The longest registered method, UPDATEREDIRECTREF, has 17."""
 TARGET_BYTES = 16_384
 
-_METHOD = re.compile(rb"[A-Z]*")
+_METHOD = re.compile(rb"[A-Z-]*")  # VERSION-CONTROL, M-SEARCH
 _TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]*")  # no SP, no control byte, no DEL
 _VERSION = b"HTTP/1."
 

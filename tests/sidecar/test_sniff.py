@@ -17,6 +17,7 @@ CASES = [
     (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", Verdict.HTTP),
     (b"POST /a?b=c HTTP/1.0\r\n", Verdict.HTTP),
     (b"OPTIONS * HTTP/1.1\r\n", Verdict.HTTP),
+    (b"VERSION-CONTROL /a HTTP/1.1\r\n", Verdict.HTTP),
     (b"GET http://a/ HTTP/1.1\r\n", Verdict.HTTP),
     (b"GET /\xc3\xa9 HTTP/1.1\r\n", Verdict.HTTP),
     (b"GET / HTTP/1.1\n", Verdict.HTTP),  # a bad head is for the parser to refuse
@@ -29,6 +30,7 @@ CASES = [
     (b"GET\t/ HTTP/1.1", Verdict.RAW),
     (b"get / HTTP/1.1", Verdict.RAW),
     (b" GET", Verdict.RAW),
+    (b"-ERR no\r\n", Verdict.RAW),
     (b"\r\nGET / HTTP/1.1", Verdict.RAW),
     # Other protocols' first bytes
     (b"*1\r\n$4\r\nPING\r\n", Verdict.RAW),  # Redis
