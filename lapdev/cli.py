@@ -5,6 +5,7 @@ A command whose module is not installed is not listed.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -182,6 +183,12 @@ def main(argv: Sequence[str]) -> int:
         return _report(_wrong_usage(exc), exc.exit_code)
     except click.Abort:
         return 128 + signal.SIGINT
+    except OSError as exc:
+        # Output nobody can take (a full disk); a closed pipe is click's own, silent business.
+        if exc.filename is not None or exc.errno != errno.ENOSPC:
+            raise
+        hint = "make room where the output goes"
+        return _report(ConfigError(f"cannot write the output: {exc.strerror}", hint=hint), 1)
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(bool(exc.code))
     return code if isinstance(code, int) else 0

@@ -71,6 +71,19 @@ def test_help_imports_no_role() -> None:
     assert not {"asyncio", "structlog", "httpx", "sqlalchemy", "rich", "lapdev.client"} & loaded
 
 
+def test_output_that_nobody_can_take_is_one_line() -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device, not a path of ours
+        done = subprocess.run(
+            [sys.executable, "-m", "lapdev", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("lapdev: cannot write the output: ")
+    assert "Traceback" not in done.stderr
+
+
 # serve
 
 

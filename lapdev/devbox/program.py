@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 
 from lapdev.devbox.app import Devbox
 from lapdev.errors import ConfigError, NotReady
+from lapdev.serve import error_line
 from lapdev.settings import DevboxSettings
 
 START_TIMEOUT = 15.0
@@ -50,18 +52,22 @@ async def _run_program(command: Sequence[str], environment: dict[str, str]) -> i
     """Signals that ask this process to end go to the program; then its code is ours."""
     try:
         process = await asyncio.create_subprocess_exec(*command, env=environment)
-    except FileNotFoundError as exc:
-        raise ConfigError(
-            f"{command[0]}: no such program", hint="check the name, or give its path"
-        ) from exc
+    except FileNotFoundError:
+        return _not_run(command[0], "no such program", "check the name, or give its path", 127)
     except OSError as exc:
-        raise ConfigError(f"{command[0]}: {exc.strerror}", hint="make it executable") from exc
+        return _not_run(command[0], exc.strerror or str(exc), "make it executable", 126)
     loop = asyncio.get_running_loop()
     for number in FORWARDED:
         loop.add_signal_handler(number, _forward, process, number)
     code = await process.wait()
     # As a shell has it: 128 and the signal that ended the program.
     return code if code >= 0 else 128 - code
+
+
+def _not_run(program: str, reason: str, hint: str, code: int) -> int:
+    """The code env(1) and timeout(1) have for it: a caller can tell it from the program's own."""
+    print(error_line(ConfigError(f"{program}: {reason}", hint=hint)), file=sys.stderr)
+    return code
 
 
 def _forward(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

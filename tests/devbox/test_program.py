@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lapdev.devbox.program import proxy_environment, run_alone, run_beside
-from lapdev.errors import ConfigError, NotFound
+from lapdev.errors import NotFound
 from lapdev.net.tasks import Tasks
 from tests.support.devbox import settings_for
 from tests.support.devbox_cloud import devbox_cloud
@@ -77,9 +77,11 @@ async def test_signals_reach_the_program(tmp_path: Path) -> None:
         assert await running == 7
 
 
-async def test_a_program_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no-such-program: no such program"):
-        await run_beside("127.0.0.1:1", ["no-such-program"])
+async def test_a_program_that_cannot_run_is_named_with_the_code_a_shell_has_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await run_beside("127.0.0.1:1", ["no-such-program"]) == 127
+    assert "no-such-program: no such program" in capsys.readouterr().err
     (tmp_path / "plain").write_text("text")
-    with pytest.raises(ConfigError, match="Permission denied"):
-        await run_beside("127.0.0.1:1", [str(tmp_path / "plain")])
+    assert await run_beside("127.0.0.1:1", [str(tmp_path / "plain")]) == 126
+    assert "Permission denied" in capsys.readouterr().err
