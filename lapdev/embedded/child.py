@@ -96,6 +96,7 @@ class Child:
                 how = f"ended with exit code {code}"
             except OSError as exc:  # no memory, no descriptors: it may pass
                 code, how = None, f"could not be started ({exc.strerror})"
+                get_logger().warning("child_not_started", task=self.role, error=exc.strerror)
             if self._stopping:
                 return
             if not self._ever_ready:
@@ -103,7 +104,7 @@ class Child:
                 return
             if loop.time() - started >= STEADY_AFTER:
                 delay = FIRST_DELAY
-            get_logger().warning("child_ended", task=self.role, exit_code=code, error=how)
+            get_logger().warning("child_ended", task=self.role, exit_code=code)
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
 

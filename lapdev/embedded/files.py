@@ -5,6 +5,7 @@ Both are private to their user (0700). The data directory belongs to one supervi
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -12,12 +13,15 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lapdev.errors import ConfigError
 from lapdev.net.address import UNIX_PATH_BYTES
 from lapdev.settings import home_dir
 
+RUNTIME_LOCK = "runtime-lock"
+"""Only what holds it is taken for a runtime directory, whatever others are called."""
 LONGEST_SOCKET = "manager-admin.sock"
 
 
@@ -54,32 +58,22 @@ class DataDir:
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            holder = self._holder().get("pid", "unknown")
+            holder = self._holder()
             self.close()
             raise ConfigError(
                 f"data directory {self.path} is in use by process {holder}",
                 hint="stop it, or choose another --data-dir",
             ) from exc
 
-    def _holder(self) -> dict[str, str]:
-        """What the lock file says about its holder, present or past."""
-        try:
-            found = json.loads(os.pread(self._lock_fd, 4096, 0))
-        except ValueError:  # empty: made, and not yet written to
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    def claim(self, runtime_dir: Path | None) -> None:
-        """The lock names us; what a killed predecessor left is removed.
-
-        `runtime_dir` is to be removed if we are killed, too. None: it is not ours to remove.
-        """
-        stale = self._holder().get("runtime_dir", "")
-        if Path(stale).name.startswith("lapdev-") and stale != str(runtime_dir):
-            shutil.rmtree(stale, ignore_errors=True)
-        holder = {"pid": str(os.getpid()), "runtime_dir": str(runtime_dir or "")}
         os.ftruncate(self._lock_fd, 0)
-        os.pwrite(self._lock_fd, json.dumps(holder).encode(), 0)
+        os.pwrite(self._lock_fd, json.dumps({"pid": os.getpid()}).encode(), 0)
+
+    def _holder(self) -> str:
+        """The process that the lock file names."""
+        try:
+            return str(json.loads(os.pread(self._lock_fd, 4096, 0))["pid"])
+        except (ValueError, KeyError, TypeError):  # made, and not yet written to
+            return "unknown"
 
     def write_client_file(self, server: str) -> None:
         """The CLI finds this supervisor, and the token it takes, without being told."""
@@ -131,8 +125,24 @@ def write_private(path: Path, text: str) -> None:
             raise
 
 
-def make_runtime_dir(wanted: str, environ: Mapping[str, str]) -> tuple[Path, bool]:
-    """A private directory whose socket paths fit, and whether it is ours to remove.
+@dataclass(frozen=True, slots=True)
+class RuntimeDir:
+    """A private directory that is ours while we live."""
+
+    path: Path
+    remove: bool
+    """It was not there before, and is to be gone afterwards."""
+    _lock_fd: int = -1
+
+    def close(self) -> None:
+        if self.remove:
+            shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+
+
+def make_runtime_dir(wanted: str, environ: Mapping[str, str]) -> RuntimeDir:
+    """A directory whose socket paths fit. Those that killed supervisors left beside it are removed.
 
     Raises:
         ConfigError: the one asked for cannot be made, or its path is too long.
@@ -150,11 +160,33 @@ def make_runtime_dir(wanted: str, environ: Mapping[str, str]) -> tuple[Path, boo
             make_private_dir(path)
         except OSError as exc:
             raise ConfigError(f"runtime directory {path}: {exc.strerror}") from exc
-        return path, created
+        return RuntimeDir(path, created)
     parent = environ.get("XDG_RUNTIME_DIR", "")
     if not (os.access(parent, os.W_OK) and _fits(Path(parent) / "lapdev-12345678")):
         parent = "/tmp"  # noqa: S108 - mkdtemp makes a private, unpredictable directory
-    return Path(tempfile.mkdtemp(prefix="lapdev-", dir=parent)), True
+    _remove_left(Path(parent))
+    path = Path(tempfile.mkdtemp(prefix="lapdev-", dir=parent))
+    return RuntimeDir(path, True, _hold(path))
+
+
+def _hold(path: Path) -> int:
+    """The kernel's word that its owner lives; held before it has its name, so nobody is first."""
+    draft = path / ".held"
+    fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    draft.rename(path / RUNTIME_LOCK)
+    return fd
+
+
+def _remove_left(parent: Path) -> None:
+    for lock in parent.glob(f"lapdev-*/{RUNTIME_LOCK}"):
+        with contextlib.suppress(OSError):  # its owner lives, or it has just been removed
+            # In /tmp anybody can make such a folder.
+            if lock.parent.lstat().st_uid != os.geteuid():
+                continue
+            with lock.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _fits(path: Path) -> bool:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import sys
 from pathlib import Path
 
 from lapdev.embedded.child import Child
-from lapdev.embedded.files import DataDir, default_data_dir, make_runtime_dir
+from lapdev.embedded.files import DataDir, RuntimeDir, default_data_dir, make_runtime_dir
 from lapdev.errors import ConfigError, LapdevError
 from lapdev.log import get_logger
 from lapdev.net.address import TcpAddress, parse_address
@@ -38,9 +37,8 @@ class Supervisor:
         self.address = ""
         """Where browsers reach it: `127.0.0.1:PORT`."""
         self.data = DataDir(Path(settings.data_dir or default_data_dir(os.environ)))
-        self.runtime_dir: Path | None = None
         self._python = python
-        self._remove_runtime_dir = False
+        self._runtime: RuntimeDir | None = None
         self._socket: socket.socket | None = None
         self._children: list[Child] = []
         self._closing = asyncio.Lock()
@@ -48,6 +46,11 @@ class Supervisor:
     def pids(self) -> dict[str, int]:
         """Role to process id, of the children that run."""
         return {child.role: child.pid for child in self._children if child.pid}
+
+    @property
+    def runtime_dir(self) -> Path | None:
+        """Where its sockets are, while it runs."""
+        return self._runtime.path if self._runtime else None
 
     @property
     def server(self) -> str:
@@ -84,18 +87,15 @@ class Supervisor:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        if self.runtime_dir is not None and self._remove_runtime_dir:
-            shutil.rmtree(self.runtime_dir, ignore_errors=True)
-        self.runtime_dir = None
+        if self._runtime is not None:
+            self._runtime.close()
+            self._runtime = None
         self.data.close()
 
     def _prepare(self) -> None:
         self.data.open()
         settings = self.settings
-        self.runtime_dir, self._remove_runtime_dir = make_runtime_dir(
-            settings.runtime_dir, os.environ
-        )
-        self.data.claim(self.runtime_dir if self._remove_runtime_dir else None)
+        self._runtime = make_runtime_dir(settings.runtime_dir, os.environ)
         self._socket = bind_public(settings.listen)
         host, port = self._socket.getsockname()[:2]
         self.address = str(TcpAddress(host, port))

@@ -68,7 +68,6 @@ def test_tokens_are_made_once(tmp_path: Path) -> None:
 def test_a_data_directory_has_one_user_at_a_time(tmp_path: Path) -> None:
     first, second = DataDir(tmp_path / "lapdev"), DataDir(tmp_path / "lapdev")
     first.open()
-    first.claim(tmp_path)
     with pytest.raises(ConfigError, match=f"in use by process {os.getpid()}"):
         second.open()
     first.close()
@@ -77,32 +76,36 @@ def test_a_data_directory_has_one_user_at_a_time(tmp_path: Path) -> None:
     second.close()
 
 
-def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+def test_what_a_killed_process_held_is_free_and_what_it_left_is_removed(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from lapdev.embedded.files import DataDir;"
-        "data = DataDir(Path(sys.argv[1])); data.open(); data.claim(Path(sys.argv[2]));"
+        "import os, sys; from pathlib import Path; from lapdev.embedded.files import *;"
+        "data = DataDir(Path(sys.argv[1])); data.open();"
+        "print(make_runtime_dir('', {'XDG_RUNTIME_DIR': sys.argv[2]}).path, flush=True);"
         "os.kill(os.getpid(), 9)"
     )
-    left = tmp_path / "lapdev-left"
-    left.mkdir()
-    argv = [sys.executable, "-c", code, str(tmp_path / "data"), str(left)]
-    assert subprocess.run(argv, check=False).returncode == -9
+    argv = [sys.executable, "-c", code, str(tmp_path / "data"), str(tmp_path)]
+    killed = subprocess.run(argv, check=False, stdout=subprocess.PIPE, text=True)
+    assert killed.returncode == -9
+    left = Path(killed.stdout.strip())
+    assert left.is_dir()
     data = DataDir(tmp_path / "data")
     data.open()
-    data.claim(tmp_path / "lapdev-new")
     data.close()
-    assert not left.exists(), "what the killed one left is removed"
+    make_runtime_dir("", {"XDG_RUNTIME_DIR": str(tmp_path)}).close()
+    assert not left.exists()
 
 
-def test_the_lock_never_removes_a_directory_that_is_not_a_runtime_directory(tmp_path: Path) -> None:
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    for runtime_dir in (mine, None, tmp_path):
-        data = DataDir(tmp_path / "data")
-        data.open()
-        data.claim(runtime_dir)
-        data.close()
-    assert mine.exists()
+def test_a_runtime_directory_in_use_or_not_ours_is_left_alone(tmp_path: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    data = DataDir(tmp_path / "lapdev-data")
+    data.open()
+    data.close()
+    first, second = make_runtime_dir("", environ), make_runtime_dir("", environ)
+    assert first.path.is_dir()
+    for made in (first, second):
+        made.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["lapdev-data"]
+    assert data.bootstrap_token_file.exists()
 
 
 def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
@@ -146,24 +149,28 @@ def test_the_default_data_directory_follows_xdg() -> None:
 
 
 def test_a_runtime_directory_is_private_and_below_xdg(tmp_path: Path) -> None:
-    path, remove = make_runtime_dir("", {"XDG_RUNTIME_DIR": str(tmp_path)})
-    assert path.parent == tmp_path
-    assert mode(path) == 0o700
-    assert remove
+    made = make_runtime_dir("", {"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert made.path.parent == tmp_path
+    assert mode(made.path) == 0o700
+    made.close()
+    assert not made.path.exists()
 
 
 @pytest.mark.parametrize("xdg", ["", "/does/not/exist", "/tmp/" + "x" * 90])
 def test_without_a_usable_xdg_directory_it_is_below_tmp(xdg: str) -> None:
-    path, _ = make_runtime_dir("", {"XDG_RUNTIME_DIR": xdg})
-    path.rmdir()
-    assert path.parent == Path("/tmp")
+    made = make_runtime_dir("", {"XDG_RUNTIME_DIR": xdg})
+    made.close()
+    assert made.path.parent == Path("/tmp")
 
 
 def test_a_wanted_directory_is_made_and_one_that_exists_is_kept() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's own paths can be too long
         wanted = Path(folder) / "r"
-        assert make_runtime_dir(str(wanted), {}) == (wanted, True)
-        assert make_runtime_dir(str(wanted), {}) == (wanted, False)
+        first, second = make_runtime_dir(str(wanted), {}), make_runtime_dir(str(wanted), {})
+        second.close()
+        assert wanted.is_dir()
+        first.close()
+        assert not wanted.exists()
 
 
 def test_a_wanted_directory_whose_sockets_would_not_fit_is_an_error() -> None:
