@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import pytest
-
 from lapdev.cloud.gate import Gate
 from lapdev.net.http_server import HttpServer
 from lapdev.net.tasks import Tasks
@@ -22,9 +20,7 @@ class BrokenStore:
         raise RuntimeError("no disk")
 
 
-async def test_a_store_that_fails_is_answered_and_logged(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+async def test_a_store_that_fails_is_answered() -> None:
     async with Tasks() as tasks:
         gate = Gate(cast("Store", BrokenStore()), tasks)
         door = TunnelServer(Watcher())
@@ -37,4 +33,3 @@ async def test_a_store_that_fails_is_answered_and_logged(
             status, headers, _ = await client.response()
             assert (status, headers["lapdev-error"]) == (500, "internal_error; hop=cloud")
         await server.aclose()
-    assert "no disk" in "".join(capsys.readouterr())

@@ -60,9 +60,7 @@ async def test_a_far_end_that_accepts_and_is_gone_at_once_takes_the_near_end_alo
         assert isinstance(recorder.lost[0], (StreamReset, StreamRefused))
 
 
-async def test_whatever_fails_before_the_pairing_refuses_the_stream(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_whatever_fails_before_the_pairing_refuses_the_stream(tmp_path: Path) -> None:
     async def device_of(intercept: str) -> DeviceId:
         raise RuntimeError("no disk")
 
@@ -75,4 +73,3 @@ async def test_whatever_fails_before_the_pairing_refuses_the_stream(
             async with asyncio.timeout(5):
                 await ends.tunnel.open_stream(TARGET, Recorder()).wait_accepted()
         assert caught.value.cause == "internal_error"
-    assert "no disk" in "".join(capsys.readouterr())
