@@ -188,6 +188,8 @@ def main(argv: Sequence[str]) -> int:
         if exc.filename is not None or exc.errno != errno.ENOSPC:
             raise
         hint = "make room where the output goes"
+        # What is still buffered would fail once more, with a traceback, when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return _report(ConfigError(f"cannot write the output: {exc.strerror}", hint=hint), 1)
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(bool(exc.code))

@@ -197,9 +197,12 @@ class ClusterLinks:
     async def _push_dirty(self) -> None:
         try:
             while self._dirty:
-                pushed, self._dirty = self._dirty, set()
-                for environment in sorted(pushed):
+                environment = self._dirty.pop()
+                try:
                     await self._push(environment)
+                except LapdevError:
+                    self._dirty.add(environment)  # the next change sends this one, too
+                    raise
         finally:
             self._pushing = False
 
