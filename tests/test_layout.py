@@ -32,7 +32,6 @@ COVERED_BY = {
     "lapdev/net/exchange.py": "tests/net/test_http_server.py",
     "lapdev/net/http_client.py": "tests/net/test_proxy.py",
     "lapdev/cloud/app.py": "tests/cloud/test_edge.py",
-    "lapdev/cloud/front.py": "tests/cloud/test_edge.py",
     "lapdev/cloud/hub.py": "tests/cloud/test_edge.py",
     "lapdev/cloud/gate.py": "tests/cloud/test_devices.py",
     "lapdev/cloud/pairing.py": "tests/cloud/test_devices.py",

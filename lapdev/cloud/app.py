@@ -14,13 +14,13 @@ from lapdev.cloud.asgi import AsgiBridge
 from lapdev.cloud.clusters import ClusterLinks
 from lapdev.cloud.devices import DeviceLinks, SidecarLinks
 from lapdev.cloud.edge import Edge
-from lapdev.cloud.front import Front
+from lapdev.cloud.front import Front, PreviewUrls
 from lapdev.cloud.gate import Gate
 from lapdev.cloud.hub import Hub
 from lapdev.cloud.tokens import InterceptTokens, load_or_create_secret, sha256_hex
 from lapdev.errors import ConfigError
 from lapdev.model import DeviceId, Intercept, InterceptId
-from lapdev.net.address import TcpAddress, parse_address
+from lapdev.net.address import TcpAddress
 from lapdev.net.admin import AdminServer, Metric, counter, gauge
 from lapdev.net.http_server import HttpServer
 from lapdev.net.listener import Listener, listen
@@ -30,6 +30,8 @@ from lapdev.settings import CloudSettings
 from lapdev.store import Store
 from lapdev.tunnel import TunnelServer
 from lapdev.wire.control import InterceptGrant
+
+LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
 async def run(settings: CloudSettings) -> None:
@@ -58,12 +60,16 @@ async def run(settings: CloudSettings) -> None:
         tunnels = [TunnelServer(handler) for handler in (clusters, sidecars, devices)]
         gate.serve(*tunnels)
 
-        front = Front(settings.domain, settings.public_url, edge, gate)
-        server = HttpServer(front.handle)
-        public = await listen(settings.listen, server.connection)
-        service = ApiService(store, hub, tokens, _preview_url(settings, public))
+        urls = PreviewUrls(settings.domain, settings.public_url)
+        service = ApiService(store, hub, tokens, urls.of)
         stack.push_async_callback(service.aclose)
-        front.api = AsgiBridge(create_api(service), tasks)
+        api = AsgiBridge(create_api(service), tasks)
+        front = Front(settings.domain, settings.public_url, edge, gate, api)
+        server = HttpServer(front.handle)
+        # Last, because whoever waited in an inherited socket's backlog is served at once.
+        public = await listen(settings.listen, server.connection)
+        urls.served_at(public.address)
+        _warn_of_strangers(public)
         listeners = [public]
         if settings.internal_listen:
             listeners.append(await listen(settings.internal_listen, server.connection))
@@ -115,19 +121,11 @@ async def _device_of(store: Store, intercept: str) -> DeviceId:
     return (await store.intercept(InterceptId(intercept))).device
 
 
-def _preview_url(settings: CloudSettings, public: Listener) -> functools.partial[str]:
-    """Label → whole URL, from configuration alone: never from a request's Host (row 42)."""
+def _warn_of_strangers(public: Listener) -> None:
+    """Previews have no access levels yet: who reaches the listener reaches them."""
     address = public.address
-    port = address.port if isinstance(address, TcpAddress) else 80
-    if settings.public_url:
-        configured = parse_address(settings.public_url)
-        assert isinstance(configured, TcpAddress)
-        port = configured.port
-    return functools.partial(_format_url, settings.domain, port)
-
-
-def _format_url(domain: str, port: int, label: str) -> str:
-    return f"http://{label}.{domain}" + (f":{port}" if port != 80 else "")
+    if isinstance(address, TcpAddress) and address.host not in LOOPBACK_HOSTS:
+        log.get_logger().warning("previews_open_to_network", address=str(address))
 
 
 def _ready(server: HttpServer) -> tuple[bool, str]:

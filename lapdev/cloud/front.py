@@ -6,7 +6,7 @@ from lapdev.cloud.asgi import AsgiBridge
 from lapdev.cloud.edge import Edge
 from lapdev.cloud.gate import TUNNEL_PREFIX, Gate
 from lapdev.errors import NoRoute
-from lapdev.net.address import TcpAddress, parse_address
+from lapdev.net.address import Address, TcpAddress, parse_address
 from lapdev.net.error_page import respond_error
 from lapdev.net.exchange import Exchange
 
@@ -17,6 +17,28 @@ LOOPBACK_NAMES = frozenset((b"localhost", b"127.0.0.1", b"[::1]", b"::1"))
 HOP = "cloud"
 
 
+class PreviewUrls:
+    """What users type, made from configuration alone: never from a request's Host (row 42)."""
+
+    def __init__(self, domain: str, public_url: str) -> None:
+        self._domain = domain
+        self._port = 80
+        self._configured = False
+        if public_url:
+            address = parse_address(public_url)
+            assert isinstance(address, TcpAddress)  # the settings take nothing else
+            self._port, self._configured = address.port, True
+
+    def served_at(self, address: Address) -> None:
+        """Without a configured URL, the port we really listen on is the one to type."""
+        if not self._configured and isinstance(address, TcpAddress):
+            self._port = address.port
+
+    def of(self, label: str) -> str:
+        """The whole URL of a preview."""
+        return f"http://{label}.{self._domain}" + (f":{self._port}" if self._port != 80 else "")
+
+
 class Front:
     """Sends each request to the edge, the API or the tunnels.
 
@@ -24,7 +46,9 @@ class Front:
     to us (DNS rebinding) gets a 404, whatever credentials a browser adds.
     """
 
-    def __init__(self, domain: str, public_url: str, edge: Edge, gate: Gate) -> None:
+    def __init__(
+        self, domain: str, public_url: str, edge: Edge, gate: Gate, api: AsgiBridge
+    ) -> None:
         self._suffix = b"." + domain.encode("ascii")
         self._own_hosts = LOOPBACK_NAMES | {domain.encode("ascii")}
         if public_url:
@@ -33,7 +57,7 @@ class Front:
                 self._own_hosts |= {address.host.encode("ascii")}
         self._edge = edge
         self._gate = gate
-        self.api: AsgiBridge | None = None
+        self._api = api
 
     def handle(self, exchange: Exchange) -> None:
         """Takes over one request."""
@@ -44,8 +68,8 @@ class Front:
         own = request.host in self._own_hosts or exchange.connection.peer == "unix"
         if own and request.target.startswith(TUNNEL_PREFIX):
             self._gate.handle(exchange)
-        elif own and self.api is not None and request.target.startswith(API_PREFIX):
-            self.api.handle(exchange)
+        elif own and request.target.startswith(API_PREFIX):
+            self._api.handle(exchange)
         elif own:
             error = NoRoute(
                 "This is lapdev's own address; previews have addresses of their own.",
