@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lapdev.client.account import connected_environment, device_id
+from lapdev.account import connected_environment, device_id, state_dir
 from lapdev.client.invocation import print_json, print_table, with_client
 from lapdev.client.rest import Json, RestClient
 
@@ -48,7 +48,7 @@ def add(client: RestClient, as_json: bool, service: str, **given: Any) -> None:
         raise click.UsageError("name the environment with --environment, or connect first")
     body = {
         "service": service,
-        "device": given["device"] or device_id(os.environ),
+        "device": given["device"] or _this_device(),
         "ports": [_port(text) for text in given["ports"]],
         "include_branches": given["include_branches"],
     }
@@ -76,7 +76,7 @@ def list_(client: RestClient, as_json: bool, environment: str | None, everyone: 
     if environment:
         found = client.call("GET", "environments", environment, "intercepts")
     else:
-        query = None if everyone else {"device": device_id(os.environ)}
+        query = None if everyone else {"device": _this_device()}
         found = client.call("GET", "intercepts", query=query)
     if as_json:
         print_json(found)
@@ -115,9 +115,13 @@ def rm(client: RestClient, as_json: bool, which: str) -> None:
         click.echo(f"intercept {id} is removed: its requests go to the cluster again")
 
 
+def _this_device() -> str:
+    return device_id(state_dir(os.environ))
+
+
 def _intercept_id(client: RestClient, which: str) -> str:
     """A service's name becomes the id of this machine's one intercept on it."""
-    own = client.call("GET", "intercepts", query={"device": device_id(os.environ)})["intercepts"]
+    own = client.call("GET", "intercepts", query={"device": _this_device()})["intercepts"]
     found = [item["id"] for item in own if item["service"] == which]
     if len(found) > 1:
         ids = ", ".join(found)

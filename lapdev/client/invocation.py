@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lapdev.client.account import find_account
+from lapdev.account import find_account
 from lapdev.client.rest import Json, RestClient
 
 Command = Callable[..., None]

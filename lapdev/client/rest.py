@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
-from lapdev.client.account import Account
+from lapdev.account import Account
 from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, UpstreamError
 
 CALL_TIMEOUT = 30.0

@@ -10,10 +10,10 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Self
 
-from lapdev.devbox.account import find_account
+from lapdev.account import find_account, state_dir
 from lapdev.devbox.proxy import Proxy
 from lapdev.devbox.session import Session
-from lapdev.devbox.state_file import DevboxStatus, StateFile, state_dir, this_device
+from lapdev.devbox.state_file import DevboxStatus, StateFile, this_device
 from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, TunnelRefused
 from lapdev.model import RoleName
 from lapdev.net.process import notify_ready
@@ -33,8 +33,10 @@ class Devbox:
         self.settings = settings
         self.proxy_address = ""
         self._on_change = on_change
-        self._account = find_account(settings)
-        self._device = this_device(state_dir(settings.state_dir, os.environ))
+        self._account = find_account(
+            settings.server, settings.token_file, os.environ, settings.token
+        )
+        self._device = this_device(state_dir(os.environ, settings.state_dir))
         self._tasks = Tasks()
         self.session = Session(self._device, settings.environment, self._tasks, self._changed)
         self._proxy = Proxy(self.session)
@@ -108,7 +110,7 @@ async def run(settings: DevboxSettings, report: Report = lambda _: None) -> None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    file = StateFile(state_dir(settings.state_dir, os.environ))
+    file = StateFile(state_dir(os.environ, settings.state_dir))
 
     def changed(status: DevboxStatus) -> None:
         if stop.is_set():

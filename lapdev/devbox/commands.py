@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import click
 
 from lapdev import log
-from lapdev.devbox.state_file import DevboxStatus, StateFile, state_dir
+from lapdev.account import state_dir
+from lapdev.devbox.state_file import DevboxStatus, StateFile
 from lapdev.errors import ConfigError, NotReady
 from lapdev.serve import loop_factory
 from lapdev.settings import DevboxSettings, load
@@ -189,7 +190,7 @@ def _state_file(settings: DevboxSettings) -> StateFile:
 
 
 def _state_dir(settings: DevboxSettings) -> Path:
-    return state_dir(settings.state_dir, os.environ)
+    return state_dir(os.environ, settings.state_dir)
 
 
 def _connected() -> DevboxStatus:

@@ -10,20 +10,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 import socket
-import string
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lapdev.devbox.account import xdg_dir
+from lapdev.account import device_id
 from lapdev.devbox.session import Device
 from lapdev.errors import ConfigError, Conflict
 from lapdev.model import DeviceId
-
-DEVICE_ID_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +38,9 @@ class DevboxStatus:
     intercepts: list[dict[str, Any]] = field(default_factory=list)
 
 
-def state_dir(configured: str, environ: Mapping[str, str]) -> Path:
-    """The directory of the three files."""
-    return Path(configured) if configured else xdg_dir(environ, "XDG_STATE_HOME", ".local/state")
-
-
 def this_device(directory: Path) -> Device:
     """This machine's id, made on first use, and its name."""
-    path = directory / "device"
-    try:
-        known = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        known = ""
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"cannot read {path}: {exc}", hint="remove the file") from exc
-    if not known:
-        alphabet = string.ascii_lowercase + string.digits
-        known = "".join(secrets.choice(alphabet) for _ in range(DEVICE_ID_LENGTH))
-        _replace(path, known + "\n")
-    return Device(DeviceId(known), socket.gethostname())
+    return Device(DeviceId(device_id(directory)), socket.gethostname())
 
 
 class StateFile:

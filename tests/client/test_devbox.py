@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from lapdev.client.account import device_id
 from lapdev.client.devbox import intercept_group
-from lapdev.devbox.state_file import this_device
 from tests.support.served_api import ServedApi
 
 
@@ -69,9 +66,3 @@ async def test_a_wrong_port_is_wrong_usage(api: ServedApi, port: str) -> None:
     result = await api.run(intercept_group, "add", "web", "-e", "shop", "--port", port)
     # "8080:" reads as the port itself.
     assert (result.exit_code == 2) == (port != "8080:"), result.output
-
-
-def test_both_rooms_agree_on_who_this_machine_is(tmp_path: Path) -> None:
-    environ = {"XDG_STATE_HOME": str(tmp_path)}
-    mine = device_id(environ)
-    assert this_device(tmp_path / "lapdev").id == mine == device_id(environ)

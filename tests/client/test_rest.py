@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lapdev.client.account import Account
+from lapdev.account import Account
 from lapdev.client.rest import ApiError, Json, RestClient, is_loopback
 from lapdev.cloud.asgi import AsgiBridge
 from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, UpstreamError

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lapdev.client.account import Account
+from lapdev.account import Account
 from lapdev.client.rest import RestClient
 from lapdev.client.waiting import wait_ready, waits_for
 from lapdev.cloud.actions import EnvironmentLive

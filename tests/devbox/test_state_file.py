@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lapdev.devbox.state_file import DevboxStatus, StateFile, state_dir, this_device
+from lapdev.account import state_dir
+from lapdev.devbox.state_file import DevboxStatus, StateFile, this_device
 from lapdev.errors import ConfigError, Conflict
 
 STATUS = DevboxStatus(os.getpid(), "dev", "http://s", "127.0.0.1:1", "shop", connected=True)
@@ -76,9 +77,9 @@ def test_the_directory_and_what_is_in_it_are_private(tmp_path: Path) -> None:
 
 
 def test_the_directory_is_the_configured_one_else_below_xdg_state_home() -> None:
-    assert state_dir("/x", {}) == Path("/x")
-    assert state_dir("", {"XDG_STATE_HOME": "/s"}) == Path("/s/lapdev")
-    assert state_dir("", {}) == Path.home() / ".local" / "state" / "lapdev"
+    assert state_dir({}, "/x") == Path("/x")
+    assert state_dir({"XDG_STATE_HOME": "/s"}) == Path("/s/lapdev")
+    assert state_dir({}) == Path.home() / ".local" / "state" / "lapdev"
 
 
 def test_a_device_keeps_its_id(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lapdev.client.account import (
+from lapdev.account import (
     Account,
     connected_environment,
     device_id,
@@ -110,8 +110,8 @@ def test_a_broken_client_file_is_named(tmp_path: Path, content: str) -> None:
 
 
 def test_a_device_keeps_its_id(tmp_path: Path) -> None:
-    first = device_id(homes(tmp_path))
-    assert device_id(homes(tmp_path)) == first
+    first = device_id(state_dir(homes(tmp_path)))
+    assert device_id(state_dir(homes(tmp_path))) == first
     assert len(first) == 16
     assert [p.name for p in (tmp_path / "state" / "lapdev").iterdir()] == ["device"]
 
@@ -128,7 +128,7 @@ def test_a_relative_xdg_directory_is_ignored() -> None:
 def test_a_device_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "state" / "lapdev" / "device").mkdir(parents=True)
     with pytest.raises(ConfigError, match="state/lapdev/device"):
-        device_id(homes(tmp_path))
+        device_id(state_dir(homes(tmp_path)))
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{}"])
@@ -138,3 +138,9 @@ def test_no_connection_is_no_environment(tmp_path: Path, content: str | None) ->
     if content is not None:
         (home / "devbox.json").write_text(content)
     assert connected_environment(homes(tmp_path)) == ""
+
+
+def test_a_token_that_is_given_wins(tmp_path: Path) -> None:
+    token_file = client_file(tmp_path / "data", URL, "from-file")
+    found = find_account(URL, str(token_file), homes(tmp_path), "given")
+    assert found == Account(URL, "given")

@@ -1,4 +1,6 @@
-"""Which cloud the commands talk to, with which token, and which device this machine is.
+"""What this user's machine knows: which cloud to talk to, with which token, and who it is itself.
+
+For the commands and the devbox alike; no role imports another for it.
 
 The token comes from the environment or a file, never from argv. A client file is
 `{"server": …, "token_file": …}`; one in the user's configuration wins over the one that a
@@ -30,8 +32,10 @@ class Account:
     token: str = field(repr=False)
 
 
-def find_account(server: str | None, token_file: str | None, environ: Mapping[str, str]) -> Account:
-    """Each part from its flag, else the environment, else the client file.
+def find_account(
+    server: str | None, token_file: str | None, environ: Mapping[str, str], token: str = ""
+) -> Account:
+    """Each part from what is given, else the environment, else the client file.
 
     Raises:
         ConfigError: a part is nowhere; says what to set.
@@ -47,9 +51,9 @@ def find_account(server: str | None, token_file: str | None, environ: Mapping[st
         raise ConfigError(
             f"server {chosen!r:.100} is not an address", hint="write http://host:port"
         )
-    if token_file:
+    if token_file and not token:
         return Account(chosen, _read_token(Path(token_file)))
-    if token := environ.get("LAPDEV_TOKEN"):
+    if token := token or environ.get("LAPDEV_TOKEN", ""):
         return Account(chosen, _checked(token.strip(), "LAPDEV_TOKEN"))
     path = environ.get("LAPDEV_TOKEN_FILE")
     # The client file's token is for its own server; sent elsewhere, it would be given away.
@@ -62,13 +66,13 @@ def find_account(server: str | None, token_file: str | None, environ: Mapping[st
     return Account(chosen, _read_token(Path(path)))
 
 
-def device_id(environ: Mapping[str, str]) -> str:
-    """This machine's id, made on first use; `devbox connect` uses the same file.
+def device_id(directory: Path) -> str:
+    """This machine's id, made on first use and kept in the state directory.
 
     Raises:
         ConfigError: the file cannot be read or made.
     """
-    path = state_dir(environ) / "device"
+    path = directory / "device"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = path.read_text(encoding="ascii").strip() if path.exists() else ""
@@ -94,9 +98,9 @@ def connected_environment(environ: Mapping[str, str]) -> str:
         return ""  # not connected, or written by another version
 
 
-def state_dir(environ: Mapping[str, str]) -> Path:
+def state_dir(environ: Mapping[str, str], configured: str = "") -> Path:
     """Where this machine's devbox keeps what it is."""
-    if configured := environ.get("LAPDEV_STATE_DIR"):
+    if configured := configured or environ.get("LAPDEV_STATE_DIR", ""):
         return Path(configured)
     return _xdg(environ, "XDG_STATE_HOME", ".local/state")
 
