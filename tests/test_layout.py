@@ -30,6 +30,7 @@ COVERED_BY = {
     "lapdev/cluster/driver.py": "tests/cluster",
     "lapdev/wire/http1/events.py": "tests/wire/http1",
     "lapdev/net/exchange.py": "tests/net/test_http_server.py",
+    "lapdev/net/http_connection.py": "tests/net/test_http_server.py",
     "lapdev/net/http_client.py": "tests/net/test_proxy.py",
     "lapdev/cloud/app.py": "tests/cloud/test_edge.py",
     "lapdev/cloud/hub.py": "tests/cloud/test_edge.py",

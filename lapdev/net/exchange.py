@@ -20,7 +20,7 @@ from lapdev.wire.http1 import (
 )
 
 if TYPE_CHECKING:
-    from lapdev.net.http_server import HttpConnection
+    from lapdev.net.http_connection import HttpConnection
 
 REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 """The phrases people expect beside our own statuses; programs ignore them (RFC 9112 §4)."""

@@ -17,7 +17,7 @@ from lapdev.model import SidecarIdentity
 from lapdev.net.error_page import respond_error
 from lapdev.net.exchange import Exchange
 from lapdev.net.http_client import UpstreamConnection
-from lapdev.net.http_server import HttpConnection
+from lapdev.net.http_connection import HttpConnection
 from lapdev.net.proxy import Forwarding, forward
 from lapdev.net.tasks import Tasks
 from lapdev.routing.decide import decide
