@@ -98,10 +98,10 @@ class ServedPort:
     def became_http(self, first: FirstBytes) -> None:
         self.connection_over(first)
         connection = self._server.connection()
-        coming = self.tasks.spawn(first.app_connection(), "app connection handed on")
+        coming = self.tasks.spawn(first.dialled(), "first connection handed on")
         first.transport.set_protocol(connection)
         connection.connection_made(first.transport)
-        self._router.upstreams(connection).expect_app(coming)
+        self._router.upstreams(connection).expect(coming, lambda: first.towards)
         connection.data_received(bytes(first.received))
 
     def became_raw(self, first: FirstBytes, joined: Relay) -> None:

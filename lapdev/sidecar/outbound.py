@@ -8,6 +8,7 @@ acceptance is what proves that a laptop is still there.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from lapdev.errors import ConnectTimeout
 from lapdev.net.address import TcpAddress
@@ -61,19 +62,30 @@ async def _dial(address: str | TcpAddress, protocol: asyncio.Protocol) -> asynci
     raise ConnectTimeout(f"{address} did not accept a connection in time")
 
 
+Dialled = tuple[Candidate, UpstreamConnection]
+
+
 class Upstreams:
     """The upstream HTTP connections of one downstream connection."""
 
-    __slots__ = ("_coming", "_open", "_outbound")
+    __slots__ = ("_coming", "_open", "_outbound", "_towards")
 
     def __init__(self, outbound: Outbound) -> None:
         self._outbound = outbound
         self._open: dict[str, UpstreamConnection] = {}
-        self._coming: asyncio.Task[UpstreamConnection | None] | None = None
+        self._coming: asyncio.Task[Dialled | None] | None = None
+        self._towards: Callable[[], Candidate | None] = lambda: None
 
-    def expect_app(self, coming: asyncio.Task[UpstreamConnection | None]) -> None:
-        """The app is being dialled already: whoever needs it first takes that connection."""
-        self._coming = coming
+    def expect(
+        self,
+        coming: asyncio.Task[Dialled | None],
+        towards: Callable[[], Candidate | None],
+    ) -> None:
+        """Somebody is being dialled already: the first request for them takes that connection.
+
+        `towards` says who it is at the moment; it can change as candidates prove to be down.
+        """
+        self._coming, self._towards = coming, towards
 
     def idle(self, candidate: Candidate) -> UpstreamConnection | None:
         """The open connection to the candidate, when it can carry a request now."""
@@ -82,10 +94,7 @@ class Upstreams:
 
     async def connect(self, candidate: Candidate) -> UpstreamConnection:
         """A connection to the candidate that can carry a request. Raises as `Outbound.connect`."""
-        upstream = None
-        if self._coming is not None and isinstance(candidate, AppCandidate):
-            upstream = await self._coming
-            self._coming = None
+        upstream = await self._claim(candidate)
         if upstream is None or not upstream.reusable:
             if upstream is not None:
                 upstream.close()
@@ -96,6 +105,18 @@ class Upstreams:
                 self._open[key].close()
             self._open[key] = upstream
         return upstream
+
+    async def _claim(self, candidate: Candidate) -> UpstreamConnection | None:
+        """The connection that was expected, if it leads to the candidate; waits only if it may."""
+        if self._coming is None:
+            return None
+        if self._towards() != candidate and not isinstance(candidate, AppCandidate):
+            return None
+        found = await self._coming
+        if found is not None and found[0] != candidate:
+            return None  # it stays for whom it leads to
+        self._coming = None
+        return found[1] if found is not None else None
 
     async def _connect(self, candidate: Candidate) -> UpstreamConnection:
         upstream = UpstreamConnection(INNER_LIMITS)
@@ -116,7 +137,7 @@ class Upstreams:
             return
         unclaimed = coming.result()
         if unclaimed is not None:
-            unclaimed.close()
+            unclaimed[1].close()
 
 
 def _key(candidate: Candidate) -> str:

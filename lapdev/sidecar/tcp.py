@@ -15,8 +15,8 @@ from lapdev.errors import LapdevError
 from lapdev.net.http_client import UpstreamConnection
 from lapdev.net.relay import Relay, relay, reset
 from lapdev.net.tasks import Tasks
-from lapdev.routing.table import AppCandidate, Decision
-from lapdev.sidecar.outbound import Outbound
+from lapdev.routing.table import Candidate, Decision
+from lapdev.sidecar.outbound import Dialled, Outbound
 from lapdev.sidecar.sniff import Sniffer, Verdict
 from lapdev.wire.http1 import INNER_LIMITS
 
@@ -56,8 +56,8 @@ class FirstBytes(asyncio.Protocol):
         self._settled = False
         self._far: _Far | None = None
         self._dialing: asyncio.Task[None]
-        self._towards_app = False
-        """What is dialled, or was dialled last, is the app."""
+        self.towards: Candidate | None = None
+        """Whom is dialled, or was dialled last."""
         self._tried = 0
 
     # asyncio.Protocol, client side
@@ -114,7 +114,7 @@ class FirstBytes(asyncio.Protocol):
         """The first candidate that is up is at the far side, or none is."""
         for candidate in self._owner.headerless().candidates:
             far = _Far(self)
-            self._towards_app = isinstance(candidate, AppCandidate)
+            self.towards = candidate
             try:
                 await self._owner.outbound.connect(candidate, far)
             except LapdevError:
@@ -169,12 +169,10 @@ class FirstBytes(asyncio.Protocol):
 
     def _settle_http(self) -> None:
         self._settled = True
-        if not self._towards_app:
-            self._dialing.cancel()  # HTTP asks a laptop per request
         self._owner.became_http(self)
 
-    async def app_connection(self) -> UpstreamConnection | None:
-        """What was dialled for this client, if it is the app and still whole."""
+    async def dialled(self) -> Dialled | None:
+        """Who was dialled for this client, and the connection, if it is still whole."""
         try:
             await asyncio.wait([self._dialing])
             return self._hand_on()
@@ -183,17 +181,16 @@ class FirstBytes(asyncio.Protocol):
             if self._far is not None:
                 self._far.transport.abort()
 
-    def _hand_on(self) -> UpstreamConnection | None:
-        far = self._far
+    def _hand_on(self) -> Dialled | None:
+        far, towards = self._far, self.towards
         if far is None or far.received or far.ended or far.transport.is_closing():
             return None
-        if not self._towards_app:
-            return None
+        assert towards is not None
         self._far = None
         upstream = UpstreamConnection(INNER_LIMITS)
         far.transport.set_protocol(upstream)
         upstream.connection_made(far.transport)
-        return upstream
+        return towards, upstream
 
 
 class _Far(asyncio.Protocol):

@@ -257,6 +257,36 @@ async def test_raw_connections_follow_an_intercept_on_the_base(protocol: Protoco
         assert len(base.connections) == 0
 
 
+async def test_on_an_undeclared_port_a_local_program_sees_one_connection_a_request() -> None:
+    ends: asyncio.Queue[str] = asyncio.Queue()
+
+    async def tells_its_end(connection: AppConnection) -> None:
+        try:
+            while True:
+                await connection.read_head()
+                connection.answer(b"laptop")
+        except asyncio.IncompleteReadError:
+            ends.put_nowait("clean")
+        except ConnectionResetError:
+            ends.put_nowait("reset")
+
+    async with (
+        recording_app(says(b"base")) as base,
+        recording_app(tells_its_end) as local,
+        cloud_with_laptop(local) as peer,
+        running(launch(base.port, Protocol.UNDECLARED)) as sidecar,
+    ):
+        sidecar.routes.apply(snapshot(intercept(peer.address)))
+        async with connect(sidecar.addresses[0]) as client:
+            for _ in range(3):
+                client.send(GET)
+                assert (await client.response())[2] == b"laptop"
+        async with asyncio.timeout(5):
+            assert [await ends.get() for _ in range(3)] == ["clean"] * 3
+        assert len(local.connections) == 3
+        assert base.connections == []
+
+
 async def test_a_laptop_lost_before_it_answered_gives_a_get_to_the_base() -> None:
     class Dies(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:

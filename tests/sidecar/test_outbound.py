@@ -13,9 +13,9 @@ from lapdev.model import InterceptId
 from lapdev.net.address import TcpAddress
 from lapdev.net.http_client import UpstreamConnection
 from lapdev.net.tasks import Tasks
-from lapdev.routing.table import APP, BranchCandidate, LaptopCandidate
+from lapdev.routing.table import APP, BranchCandidate, Candidate, LaptopCandidate
 from lapdev.sidecar.laptops import LaptopOptions, Laptops, LaptopUnreachableError
-from lapdev.sidecar.outbound import Outbound, Upstreams
+from lapdev.sidecar.outbound import Dialled, Outbound, Upstreams
 from tests.support.raw import AppConnection, recording_app
 from tests.support.sidecar import ONE
 from tests.support.unused import unused_port
@@ -87,8 +87,18 @@ async def test_a_released_connection_is_somebody_elses_to_close() -> None:
         await ends.wait(1)
 
 
-async def dialled(outbound: Outbound) -> UpstreamConnection:
-    return await Upstreams(outbound).connect(APP)
+async def dialled(outbound: Outbound) -> Dialled | None:
+    return APP, await Upstreams(outbound).connect(APP)
+
+
+def to_app() -> Candidate:
+    return APP
+
+
+def connection_of(task: asyncio.Task[Dialled | None]) -> UpstreamConnection:
+    found = task.result()
+    assert found is not None
+    return found[1]
 
 
 async def nothing() -> None:
@@ -104,9 +114,9 @@ async def test_an_expected_app_connection_is_taken_by_the_first_who_needs_the_ap
     ):
         upstreams = Upstreams(outbound)
         coming = tasks.spawn(dialled(outbound), "dial")
-        upstreams.expect_app(coming)
+        upstreams.expect(coming, to_app)
         upstream = await upstreams.connect(APP)
-        assert upstream is coming.result()
+        assert upstream is connection_of(coming)
         assert len(app.connections) == 1
         upstreams.close()
         await ends.wait(1)
@@ -120,14 +130,14 @@ async def test_an_expected_connection_that_failed_or_closed_is_dialled_anew() ->
         Tasks() as tasks,
     ):
         upstreams = Upstreams(outbound)
-        upstreams.expect_app(tasks.spawn(nothing(), "failed dial"))
+        upstreams.expect(tasks.spawn(nothing(), "failed dial"), to_app)
         assert (await upstreams.connect(APP)).reusable
         other = Upstreams(outbound)
         coming = tasks.spawn(dialled(outbound), "dial")
         await coming
-        coming.result().close()
-        other.expect_app(coming)
-        assert (await other.connect(APP)) is not coming.result()
+        connection_of(coming).close()
+        other.expect(coming, to_app)
+        assert (await other.connect(APP)) is not connection_of(coming)
         upstreams.close()
         other.close()
         await ends.wait(3)
@@ -143,12 +153,30 @@ async def test_an_expected_connection_nobody_took_is_closed(finished: bool) -> N
     ):
         upstreams = Upstreams(outbound)
         coming = tasks.spawn(dialled(outbound), "dial")
-        upstreams.expect_app(coming)
+        upstreams.expect(coming, to_app)
         if finished:
             await coming
         upstreams.close()
         await asyncio.wait([coming])
-        assert coming.cancelled() or coming.result().transport.is_closing()
+        assert coming.cancelled() or connection_of(coming).transport.is_closing()
+
+
+async def test_what_was_dialled_for_another_stays_for_whom_it_leads_to() -> None:
+    ends = Ends()
+    async with (
+        recording_app(ends) as local,
+        outbound_to(local.port) as outbound,
+        Tasks() as tasks,
+    ):
+        upstreams = Upstreams(outbound)
+        coming = tasks.spawn(dialled(outbound), "dial")
+        laptop = LaptopCandidate(InterceptId("i"), "t", "unix:/nowhere", 80)
+        upstreams.expect(coming, to_app)
+        with pytest.raises(LaptopUnreachableError):
+            await upstreams.connect(laptop)
+        assert await upstreams.connect(APP) is connection_of(coming)
+        upstreams.close()
+        await ends.wait(1)
 
 
 async def test_what_cannot_be_reached_is_named() -> None:
