@@ -299,7 +299,10 @@ class ApiService:
         return await self.store.intercepts(environment, device)
 
     async def create_intercept(self, ref: str, wish: InterceptWish) -> Intercept:
-        """The device stands in for the workload behind the service, from when it is connected."""
+        """The device stands in for the workload behind the service, from when it is connected.
+
+        Its own earlier intercept of that workload is replaced; another device's is a Conflict.
+        """
         environment = await self.store.environment(ref)
         manifests = await self._effective(environment)
         service = catalog.service_named(manifests, wish.service)
@@ -314,6 +317,9 @@ class ApiService:
         )
         if not intercept.ports:
             raise NotFound(f"service {service.name} has no TCP port to take")
+        for earlier in await self.store.intercepts(environment.id, wish.device):
+            if earlier.workload == intercept.workload:
+                await self.remove_intercept(earlier.id)
         await self.store.create_intercept(intercept, sha256_hex(self.tokens.token(intercept.id)))
         self._push(environment)
         self.link.intercepts_changed(intercept.device)

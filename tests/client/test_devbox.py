@@ -26,6 +26,14 @@ async def test_an_intercept_is_added_listed_and_removed(api: ServedApi) -> None:
     assert await api.json(intercept_group, "list", "--all") == {"intercepts": []}
 
 
+async def test_adding_again_changes_the_ports_of_this_machines_intercept(api: ServedApi) -> None:
+    await api.rig.make_shop()
+    await api.json(intercept_group, "add", "web", "-e", "shop", "--port", "8080:3001")
+    again = await api.json(intercept_group, "add", "web", "-e", "shop", "--port", "8080:3002")
+    assert again["ports"] == [{"service_port": 8080, "local_port": 3002}]
+    assert await api.json(intercept_group, "list", "--all") == {"intercepts": [again]}
+
+
 async def test_an_intercept_is_ended_by_the_name_of_its_service(api: ServedApi) -> None:
     await api.rig.make_shop()
     made = await api.json(intercept_group, "add", "web", "-e", "shop")
