@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,23 +36,26 @@ async def test_starting_outside_the_outer_namespaces_says_what_to_do(tmp_path: P
 @pytest.mark.slow
 def test_a_killed_manager_leaves_no_process_behind() -> None:
     needs.userns()
-    read_end, write_end = os.pipe()
-    command = [sys.executable, "-m", "tests.support.in_outer", __name__]
-    manager = subprocess.Popen(
-        [*command, "serve_until_killed", str(write_end)],
-        cwd=needs.PROJECT,
-        pass_fds=(write_end,),
-    )
-    os.close(write_end)
-    with os.fdopen(read_end) as ready:
-        pids = json.loads(ready.readline())
-    assert len(pids) >= 8  # reaper, 2 holders, 2 sidecars, 2 apps, and one that hides
-    pidfds = [os.pidfd_open(pid) for pid in pids]
-    manager.send_signal(signal.SIGKILL)
-    manager.wait()
-    assert all_gone(pidfds, timeout=5.0)
-    for pidfd in pidfds:
-        os.close(pidfd)
+    # The killed manager cannot remove its folder; the one around it goes with this test.
+    with tempfile.TemporaryDirectory(prefix="lapdev-test-") as around:
+        read_end, write_end = os.pipe()
+        command = [sys.executable, "-m", "tests.support.in_outer", __name__]
+        manager = subprocess.Popen(
+            [*command, "serve_until_killed", str(write_end)],
+            cwd=needs.PROJECT,
+            pass_fds=(write_end,),
+            env={**os.environ, "TMPDIR": around},
+        )
+        os.close(write_end)
+        with os.fdopen(read_end) as ready:
+            pids = json.loads(ready.readline())
+        assert len(pids) >= 8  # reaper, 2 holders, 2 sidecars, 2 apps, and one that hides
+        pidfds = [os.pidfd_open(pid) for pid in pids]
+        manager.send_signal(signal.SIGKILL)
+        manager.wait()
+        assert all_gone(pidfds, timeout=5.0)
+        for pidfd in pidfds:
+            os.close(pidfd)
 
 
 async def serve_until_killed(folder: Path, ready_fd: str) -> None:
