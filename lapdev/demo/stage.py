@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from lapdev.demo import shop
+from lapdev.demo.folder import DemoFolder, remove_abandoned
 from lapdev.demo.waiting import wait_until
 from lapdev.embedded import Supervisor
 from lapdev.errors import ClusterError, LapdevError
@@ -82,7 +82,9 @@ class Stage:
         self.previews: dict[str, str] = {}
         """Preview name → URL."""
         self.api: Api
-        self.directory = Path(tempfile.mkdtemp(prefix="lapdev-demo-"))
+        remove_abandoned(Path(tempfile.gettempdir()))
+        self._folder = DemoFolder(keep=options.keep)
+        self.directory = self._folder.path
         self._options = options
         # In a folder of its own: the pods get to see all of it, and the rest holds tokens.
         self._links = self.directory / "links" / "links.json"
@@ -154,8 +156,7 @@ class Stage:
         if hasattr(self, "api"):
             await self.api.aclose()
         await self.supervisor.aclose()
-        if not self._options.keep:
-            shutil.rmtree(self.directory, ignore_errors=True)
+        self._folder.release()
 
     def _write_links(self) -> None:
         self._links.parent.mkdir(exist_ok=True)
