@@ -48,7 +48,7 @@ async def run(settings: CloudSettings) -> None:
         tasks = await stack.enter_async_context(Tasks())
         tokens = InterceptTokens(load_or_create_secret(data_dir / "token-key"))
 
-        grant = functools.partial(_grant, tokens, settings)
+        grant = functools.partial(_grant, tokens)
         clusters = ClusterLinks(store, tasks, grant)
         devices = DeviceLinks(store, tasks, clusters)
         sidecars = SidecarLinks(tasks, devices, functools.partial(_device_of, store))
@@ -110,11 +110,8 @@ async def _seed(store: Store, settings: CloudSettings) -> None:
         await store.ensure_token(sha256_hex(token), "bootstrap")
 
 
-def _grant(
-    tokens: InterceptTokens, settings: CloudSettings, intercept: Intercept
-) -> InterceptGrant:
-    """`cloud` stays empty when sidecars reach us where their manager does."""
-    return InterceptGrant(intercept, tokens.token(intercept.id), settings.public_url)
+def _grant(tokens: InterceptTokens, intercept: Intercept) -> InterceptGrant:
+    return InterceptGrant(intercept, tokens.token(intercept.id))
 
 
 async def _device_of(store: Store, intercept: str) -> DeviceId:

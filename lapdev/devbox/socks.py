@@ -11,10 +11,7 @@ from enum import IntEnum
 
 VERSION = 5
 NO_AUTHENTICATION = 0
-NO_ACCEPTABLE_METHODS = 0xFF
 CONNECT = 1
-MAX_BYTES = 600
-"""Longer than any greeting (257) and request (262) together."""
 
 
 class Reply(IntEnum):

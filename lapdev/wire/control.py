@@ -84,7 +84,8 @@ class InterceptGrant:
 
     intercept: Intercept
     token: str
-    cloud: str
+    cloud: str = ""
+    """Where its sidecars reach the cloud: the manager's to fill in, for only it knows."""
 
 
 @dataclass(frozen=True, slots=True)
