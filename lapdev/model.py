@@ -86,12 +86,28 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class PathRoute:
+    """Which service port answers a path of a preview URL."""
+
+    path: str
+    """Begins with `/`. A prefix of whole segments: `/api` takes `/api/x` and not `/apis`."""
+    service: str
+    port: int
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PreviewUrl:
     label: str
     """The first label of the host, at most 63 octets: `8080-web-k3v9x0a1b2c3`."""
     environment: EnvironmentId
     service: str
     port: int
+    routes: tuple[PathRoute, ...] = ()
+    """First match wins; empty: everything goes to `service` and `port`. With routes those two only
+    name the preview, and a path without one is not found."""
+    tcp_port: int | None = None
+    """A raw TCP preview: the port it is reached at. It has no host of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +137,27 @@ class WorkloadStatus:
     ready: int
     restarts: int = 0
     detail: str = ""
+    """What it waits for and why, for people; empty when it is as wanted."""
     routes_generation: int = 0
     """The generation every connected sidecar of the workload has acknowledged."""
+    kind: str = "Deployment"
+    succeeded: int = 0
+    """Runs of a Job that were done. They count in `ready`."""
+    failed: str = ""
+    """Why it has failed for good (a Job beyond its back-off limit); else empty."""
+    last_exit: str = ""
+    """How a container of it last ended, if one ever did: `web: exit code 1: no such table`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a container printed."""
+
+    time: float
+    """Seconds since 1970."""
+    pod: str
+    container: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +175,12 @@ class Service:
     selector: dict[str, str]
     ports: tuple[ServicePort, ...]
     labels: dict[str, str] = field(default_factory=dict)
+    headless: bool = False
+    """Its name means its pods' own addresses: nothing stands before them."""
+    external_name: str = ""
+    """It is another name for this host, and has no pods."""
+    publish_not_ready: bool = False
+    """Headless: pods that are not ready have an address, too."""
 
 
 # Routes: what one sidecar needs to decide
@@ -152,8 +193,8 @@ class BranchRoute:
     branch: EnvironmentId
     name: str
     """The branch's name, for headers and logs."""
-    ports: dict[int, str]
-    """Service port → `host:port` to dial."""
+    ports: dict[str, str]
+    """`service:port` of the base → `host:port` to dial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +204,9 @@ class InterceptRoute:
     intercept: InterceptId
     branch: EnvironmentId | None
     """None: the intercept is on the environment the sidecar runs in."""
+    service: str
     ports: tuple[int, ...]
-    """Service ports it takes."""
+    """Ports of the service it takes."""
     token: str
     """Opens streams for this intercept and nothing else. Never logged."""
     cloud: str
@@ -197,6 +239,11 @@ class SidecarPort:
     """Where the app listens, on the pod's localhost."""
     service: str
     protocol: Protocol = Protocol.UNDECLARED
+
+    @property
+    def key(self) -> str:
+        """`service:port`, as routes name it."""
+        return f"{self.service}:{self.service_port}"
 
 
 @dataclass(frozen=True, slots=True)

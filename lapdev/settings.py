@@ -61,6 +61,14 @@ class CloudSettings:
     internal_listen: str = _setting(
         "", "second listener for managers and sidecars of the same machine", kind="address"
     )
+    edge_listen: str = _setting(
+        "",
+        "listener that serves previews only: the way there for pods of this machine",
+        kind="address",
+    )
+    tcp_previews: str = _setting(
+        "", "HOST:FIRST-LAST, where raw TCP previews are served; empty: there are none"
+    )
     admin: str = _admin("127.0.0.1:15081")
     data_dir: str = _setting("", "where state is kept", kind="path")
     database: str = _setting(
@@ -98,8 +106,19 @@ class ManagerSettings:
     )
     runtime_dir: str = _setting("", "sockets and pods' files; its path must be short", kind="path")
     data_dir: str = _setting(
-        "", "state of other roles on this machine: pods see it empty", kind="path"
+        "",
+        "volumes that outlive pods, and state of other roles on this machine: pods see it empty",
+        kind="path",
     )
+    edge: str = _setting(
+        "",
+        "local driver: where the cloud serves previews for pods; empty: they cannot reach any",
+        kind="dial",
+    )
+    edge_domain: str = _setting(
+        "lapdev.localhost", "local driver: the domain of the previews behind edge"
+    )
+    edge_port: int = _setting(8080, "local driver: the port in the URLs of those previews")
     sidecar_listen: str = _setting(
         "", "where sidecars connect; empty: manager.sock in the runtime directory", kind="address"
     )
@@ -167,6 +186,10 @@ class EmbeddedSettings:
         "", "sockets and pods' files; empty: a private directory, removed at the end", kind="path"
     )
     domain: str = _setting("lapdev.localhost", "preview URLs are one label below this name")
+    tcp_previews: str = _setting(
+        "127.0.0.1:20000-20099",
+        "HOST:FIRST-LAST, where raw TCP previews are served; empty: nowhere",
+    )
     cluster_name: str = _setting("local", "name of the cluster")
     isolation: bool = _setting(
         True, "pods live in their own user, network and mount namespaces", kind="flag"

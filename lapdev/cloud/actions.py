@@ -15,7 +15,7 @@ from typing import Protocol
 from lapdev.cloud import catalog
 from lapdev.cloud.catalog import Manifest, WorkloadEdit
 from lapdev.cloud.tokens import InterceptTokens, sha256_hex
-from lapdev.cluster.manifests import Manifests, parse_objects
+from lapdev.cluster.manifests import Manifests, WorkloadKind, parse_objects
 from lapdev.errors import ConfigError, NotFound
 from lapdev.model import (
     Cluster,
@@ -175,8 +175,9 @@ class ApiService:
         """
         flat = catalog.flatten(objects)
         manifests = parse_objects(flat)
-        if not manifests.deployments:
-            raise ConfigError("the manifests have no Deployment", hint="add at least one")
+        if not manifests.workloads:
+            kinds = ", ".join(WorkloadKind)
+            raise ConfigError("the manifests have nothing to run", hint=f"add one of: {kinds}")
         new = NewEnvironment(
             name=name,
             kind=kind,

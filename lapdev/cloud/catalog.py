@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lapdev.cluster.manifests import Deployment, Manifests, merge_patch, parse_objects
+from lapdev.cluster.manifests import Manifests, Workload, WorkloadKind, merge_patch, parse_objects
 from lapdev.errors import ConfigError, NotFound
 from lapdev.model import Environment, PortMap, Protocol, Service, ServicePort
 
 Manifest = dict[str, Any]
+
+KINDS = frozenset(WorkloadKind)
 
 PREVIEW_MARK = "lapdev.dev/preview"
 """Label or annotation of a Service that asks for preview URLs, with the value "true"."""
@@ -59,7 +61,7 @@ def effective(environment: Environment, base: Environment | None) -> Manifests:
         return parse_objects(environment.manifests)
     own = {item["metadata"]["name"]: item for item in environment.manifests}
     return parse_objects(
-        own.get(item["metadata"]["name"], item) if item.get("kind") == "Deployment" else item
+        own.get(item["metadata"]["name"], item) if item.get("kind") in KINDS else item
         for item in base.manifests
     )
 
@@ -102,24 +104,24 @@ def service_named(manifests: Manifests, name: str) -> Service:
     raise NotFound(f"there is no service {name!r:.80}", hint=f"the services are: {names}")
 
 
-def workload_behind(manifests: Manifests, service: Service) -> Deployment:
+def workload_behind(manifests: Manifests, service: Service) -> Workload:
     """The one workload whose pods the service selects.
 
     Raises:
         ConfigError: none, or several.
     """
     found = [
-        deployment
-        for deployment in manifests.deployments
-        if service.selector.items() <= deployment.labels.items()
+        workload
+        for workload in manifests.workloads
+        if service.selector.items() <= workload.pod.labels.items()
     ]
     if len(found) == 1:
         return found[0]
-    names = ", ".join(deployment.name for deployment in found)
+    names = ", ".join(workload.name for workload in found)
     raise ConfigError(
         f"Service/{service.name}: its selector matches "
         + (f"several workloads: {names}" if found else "no workload's pod labels"),
-        hint="let spec.selector name the labels of exactly one Deployment's pod template",
+        hint="let spec.selector name the labels of exactly one workload's pod template",
     )
 
 
@@ -159,10 +161,10 @@ def changed_workload(
     if change.manifest is not None:
         flat = flatten([change.manifest])
         parsed = parse_objects(flat)
-        if [deployment.name for deployment in parsed.deployments] != [workload] or parsed.services:
+        if [found.name for found in parsed.workloads] != [workload] or parsed.services:
             raise ConfigError(
-                f"the manifest is not one Deployment named {workload}",
-                hint=f"set kind: Deployment and metadata.name: {workload}",
+                f"the manifest is not one workload named {workload}",
+                hint=f"set kind: {original['kind']} and metadata.name: {workload}",
             )
         return flat[0]
     present = own if own is not None else original
@@ -175,9 +177,7 @@ def base_workload(workload: str, base: Sequence[Manifest]) -> Manifest:
     Raises:
         NotFound: there is none; names those there are.
     """
-    workloads = {
-        item["metadata"]["name"]: item for item in base if item.get("kind") == "Deployment"
-    }
+    workloads = {item["metadata"]["name"]: item for item in base if item.get("kind") in KINDS}
     if workload not in workloads:
         names = ", ".join(sorted(workloads)) or "none"
         raise NotFound(f"there is no workload {workload!r:.80}", hint=f"the workloads are: {names}")

@@ -8,11 +8,12 @@ thing to one pod.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lapdev.model import Service, SidecarIdentity, SidecarPort, WorkloadStatus
+from lapdev.cluster.manifests import ConfigObject
+from lapdev.model import LogLine, Service, SidecarIdentity, SidecarPort, WorkloadStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class WorkloadSpec:
     name: str
     """Unique in the namespace, at most 63 octets."""
     manifest: dict[str, Any]
-    """The Kubernetes object (Deployment for now), checked by `cluster.manifests`."""
+    """The Kubernetes object, checked by `cluster.manifests`."""
     sidecar: SidecarPlan | None
 
 
@@ -41,7 +42,22 @@ class NamespaceSpec:
 
     name: str
     workloads: tuple[WorkloadSpec, ...]
-    services: tuple[Service, ...] = field(default=())
+    services: tuple[Service, ...] = ()
+    configs: tuple[ConfigObject, ...] = ()
+    """ConfigMaps and Secrets that its workloads refer to."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Which lines of a namespace's pods somebody wants."""
+
+    workload: str
+    """As in the spec."""
+    container: str = ""
+    """Empty: all."""
+    lines: int = 100
+    """How many of those printed already, newest last; per container."""
+    follow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +89,9 @@ class Driver(Protocol):
     """What the manager needs from a cluster."""
 
     name: str
+    detail: str
+    """What this machine cannot do for pods and how to change that, in one line; empty when it can
+    do everything. Known after `start`."""
 
     async def start(self) -> None:
         """Ready to apply. Raises ClusterError with the remedy when the machine cannot run pods."""
@@ -88,7 +107,10 @@ class Driver(Protocol):
         """
 
     async def delete(self, namespace: str) -> None:
-        """Nothing of the namespace exists any more. Unknown names are fine."""
+        """Nothing of the namespace exists any more, its volumes too. Unknown names are fine."""
+
+    async def retain(self, namespaces: Collection[str]) -> None:
+        """Nothing exists of any other namespace, whatever an earlier process left of it."""
 
     def status(self, namespace: str) -> tuple[WorkloadStatus, ...]:
         """What runs now, per workload of the last applied spec."""
@@ -103,4 +125,11 @@ class Driver(Protocol):
         """`host:port` of each ready pod behind a service port (its sidecar, where it has one).
 
         Empty while none is ready. Raises NoRoute when the namespace has no such service port.
+        """
+
+    def logs(self, namespace: str, query: LogQuery) -> AsyncIterator[LogLine]:
+        """What the workload's containers print, those of its ended pods that are still known too.
+
+        With `follow` it goes on until it is closed, through restarts and new pods. A reader too
+        slow for what is printed misses lines; it is told so by a line of ours.
         """

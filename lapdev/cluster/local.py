@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
 
-from lapdev.cluster.driver import NamespaceSpec, PodCredentials
+from lapdev.cluster.driver import LogQuery, NamespaceSpec, PodCredentials
 from lapdev.cluster.local_namespace import LocalNamespace, Machine
 from lapdev.cluster.namespaces import in_outer
 from lapdev.cluster.network import Network
@@ -18,13 +18,14 @@ from lapdev.cluster.subnets import ISOLATED_RANGE, LOOPBACK_RANGE, AddressPlan
 from lapdev.cluster.wanted import service_port, wanted_namespace
 from lapdev.errors import ClusterError, NoRoute
 from lapdev.log import get_logger
-from lapdev.model import WorkloadStatus
+from lapdev.model import LogLine, WorkloadStatus
 
 
 class LocalDriver:
     """Meets `cluster.driver.Driver`. With isolation, `enter_outer` has been called before."""
 
     name = "local"
+    detail = ""
 
     def __init__(self, options: LocalOptions, credentials: PodCredentials) -> None:
         self.options = options
@@ -79,6 +80,9 @@ class LocalDriver:
     async def delete(self, namespace: str) -> None:
         await self._close(namespace, None)
 
+    async def retain(self, namespaces: Collection[str]) -> None:
+        return
+
     def status(self, namespace: str) -> tuple[WorkloadStatus, ...]:
         known = self._namespaces.get(namespace)
         return known.status() if known else ()
@@ -105,16 +109,12 @@ class LocalDriver:
         known = self._namespaces.get(namespace)
         return tuple(pod.info() for pod in known.pods()) if known else ()
 
-    def logs(self, namespace: str, workload: str, lines: int) -> list[str]:
-        """The last lines each container of the workload printed, as `pod/container: line`."""
+    async def logs(self, namespace: str, query: LogQuery) -> AsyncIterator[LogLine]:
         known = self._namespaces.get(namespace)
-        return [
-            f"{pod.name}/{container.name}: {line}"
-            for pod in (known.pods() if known else ())
-            if pod.workload.name == workload
-            for container in pod.containers
-            for line in container.output.last(lines)
-        ]
+        for pod in known.pods() if known else ():
+            for container in pod.containers if pod.workload.name == query.workload else ():
+                for line in container.output.last(query.lines):
+                    yield LogLine(0.0, pod.name, container.name, line)
 
     async def _close(self, name: str, grace_limit: float | None) -> None:
         async with self._locks[name]:

@@ -77,7 +77,7 @@ class LocalNamespace:
 
     async def open(self) -> None:
         """It has addresses and, with isolation, a bridge."""
-        self.wanted = WantedNamespace(self.name, {}, {})
+        self.wanted = WantedNamespace(self.name, {}, {}, {})
         self.subnet = self.machine.plan.take()
         if self.machine.network is not None:
             try:
@@ -99,7 +99,7 @@ class LocalNamespace:
 
     async def aclose(self, grace_limit: float | None = None) -> None:
         """No process, listener or address of the namespace is left."""
-        self.wanted = WantedNamespace(self.name, {}, {})
+        self.wanted = WantedNamespace(self.name, {}, {}, {})
         for running in self._running.values():
             running.pod.request_stop(grace_limit)
         self._wake.set()
@@ -144,7 +144,7 @@ class LocalNamespace:
         waiting = [pod for pod in new if not pod.ready]
         return WorkloadStatus(
             name=workload.name,
-            wanted=workload.deployment.replicas,
+            wanted=workload.facts.replicas,
             ready=sum(pod.ready for pod in new),
             restarts=sum(pod.restarts for pod in new),
             detail=next((text for pod in waiting if (text := pod.why_not_ready())), ""),
@@ -183,7 +183,7 @@ class LocalNamespace:
         for name in {*self.wanted.workloads, *(pod.workload.name for pod in self.pods())}:
             workload = self.wanted.workloads.get(name)
             pods = [pod for pod in self.pods() if pod.workload.name == name and not pod.stopping]
-            replicas = workload.deployment.replicas if workload else 0
+            replicas = workload.facts.replicas if workload else 0
             step = next_step(replicas, workload.digest if workload else "", pods)
             for stopping in step.stop:
                 self._running[stopping].pod.request_stop()
@@ -256,6 +256,7 @@ class LocalNamespace:
             make_sandbox=self._make_sandbox,
             service_addresses=lambda: self._services,
             service_environment=self._service_environment,
+            configs=lambda: self.wanted.configs,
             on_change=self._wake.set,
         )
 
@@ -277,9 +278,9 @@ class LocalNamespace:
     def _kept_paths(self, workload: WantedWorkload) -> list[str]:
         always = self.machine.options.own_folders()
         words: list[str] = []
-        for container in workload.deployment.containers:
+        for container in workload.facts.pod.all_containers():
             known = {variable.name: variable.value for variable in container.env}
-            words += local_command(workload.deployment, container, known)
+            words += local_command(workload.facts, container, known)
             if container.working_dir:
                 always.append(container.working_dir)
         return kept_paths(words, always, self.machine.options.covered_folders())

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lapdev.cluster.driver import PodCredentials, SidecarPlan
-from lapdev.cluster.manifests import Container
+from lapdev.cluster.manifests import Configs, Container
 from lapdev.cluster.options import LocalOptions, base_environment
 from lapdev.cluster.output import Output
 from lapdev.cluster.programs import container_program, sealed_document, sidecar_launch
@@ -45,6 +45,7 @@ class Surroundings:
     make_sandbox: Callable[[Place], Sandbox]
     service_addresses: Callable[[], dict[str, str]]
     service_environment: Callable[[], dict[str, str]]
+    configs: Callable[[], Configs]
     on_change: Callable[[], None]
 
 
@@ -74,9 +75,9 @@ class Pod:
         self._around = around
         self._sandbox: Sandbox | None = None
         self._sandboxes_lost = 0
-        self._grace = workload.deployment.termination_grace
+        self._grace = workload.facts.pod.termination_grace
         self._wake = asyncio.Event()
-        containers = workload.deployment.containers
+        containers = workload.facts.pod.containers
         self.containers = [self._supervise(self._container_role(each)) for each in containers]
         plan = workload.sidecar
         self.sidecar = self._supervise(self._sidecar_role(plan)) if plan else None
@@ -221,11 +222,12 @@ class Pod:
         async def start(sandbox: Sandbox) -> Child:
             around, output = self._around, self._output(container.name).fd
             program = container_program(
-                self.workload.deployment,
+                self.workload.facts,
                 container,
                 self.place,
                 around.options,
                 around.service_environment(),
+                around.configs(),
             )
             return await sandbox.spawn(dataclasses.replace(program, output=output))
 

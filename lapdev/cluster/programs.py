@@ -9,7 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lapdev.cluster.driver import SidecarLaunch, SidecarPlan
-from lapdev.cluster.manifests import Container, Deployment, PodFacts, local_command, pod_env
+from lapdev.cluster.manifests import (
+    Configs,
+    Container,
+    PodFacts,
+    Workload,
+    local_command,
+    pod_env,
+)
 from lapdev.cluster.manifests.command import uses_own_python
 from lapdev.cluster.options import LocalOptions, base_environment
 from lapdev.cluster.sandbox import Place, Program
@@ -19,11 +26,12 @@ SIDECAR_ADMIN_PORT = 15090
 
 
 def container_program(
-    deployment: Deployment,
+    workload: Workload,
     container: Container,
     place: Place,
     options: LocalOptions,
     services: Mapping[str, str],
+    configs: Configs,
 ) -> Program:
     """The container as a process in that place; its output goes nowhere yet."""
     facts = PodFacts(
@@ -31,18 +39,18 @@ def container_program(
         namespace=place.namespace,
         ip=place.ip,
         host_ip=place.subnet.gateway,
-        labels=deployment.labels,
-        annotations=deployment.annotations,
+        labels=workload.pod.labels,
+        annotations=workload.pod.annotations,
     )
     env = base_environment() | {"HOSTNAME": place.name}
     if not options.isolation:
         # All pods share the machine's ports: an app has to listen on its pod's address only.
         env["POD_IP"] = place.ip
-    if uses_own_python(deployment):
+    if uses_own_python(workload):
         env["PATH"] = f"{Path(options.python).parent}:{env.get('PATH', os.defpath)}"
-    env |= pod_env(container, facts, services)
+    env |= pod_env(container, facts, services, configs)
     return Program(
-        argv=local_command(deployment, container, env, options.python),
+        argv=local_command(workload, container, env, options.python),
         env=env,
         cwd=container.working_dir or str(options.working_dir),
     )

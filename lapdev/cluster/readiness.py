@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from lapdev.cluster.manifests import Container, Probe
+from lapdev.cluster.manifests import Container, Handler, Probe
 from lapdev.cluster.sandbox import Sandbox
 
 FIRST_RETRY = 0.02
@@ -51,9 +51,11 @@ async def probe_passes(host: str, probe: Probe) -> bool:
     """The probe's port accepts and, for HTTP, answers with a status from 200 to 399."""
     try:
         async with asyncio.timeout(probe.timeout):
-            reader, writer = await asyncio.open_connection(host, probe.port)
+            reader, writer = await asyncio.open_connection(host, probe.handler.port)
             try:
-                return probe.kind == "tcp" or await _http_passes(reader, writer, host, probe)
+                if probe.handler.kind == "tcp":
+                    return True
+                return await _http_passes(reader, writer, host, probe.handler)
             finally:
                 writer.transport.abort()
     except (OSError, TimeoutError):
@@ -61,10 +63,10 @@ async def probe_passes(host: str, probe: Probe) -> bool:
 
 
 async def _http_passes(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, probe: Probe
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, asked: Handler
 ) -> bool:
-    headers = {"Host": f"{host}:{probe.port}", "User-Agent": "lapdev-probe"} | dict(probe.headers)
-    lines = [f"GET {probe.path} HTTP/1.1", *(f"{name}: {text}" for name, text in headers.items())]
+    headers = {"Host": f"{host}:{asked.port}", "User-Agent": "lapdev-probe"} | dict(asked.headers)
+    lines = [f"GET {asked.path} HTTP/1.1", *(f"{name}: {text}" for name, text in headers.items())]
     writer.write("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1", "replace"))
     status_line = (await reader.readline()).split(b" ", 2)
     status = status_line[1] if len(status_line) > 1 else b""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from lapdev.cluster.driver import NamespaceSpec, SidecarPlan, WorkloadSpec
 from lapdev.cluster.manifests import (
-    Deployment,
+    Configs,
     PodFacts,
+    Workload,
     local_command,
-    parse_deployment,
+    parse_workload,
     pod_env,
 )
 from lapdev.errors import ConfigError, NoRoute
@@ -22,7 +23,7 @@ from lapdev.model import Service, ServicePort
 @dataclass(frozen=True, slots=True)
 class WantedWorkload:
     name: str
-    deployment: Deployment
+    facts: Workload
     sidecar: SidecarPlan | None
     digest: str
     """Equal digests: the same pods will do. The number of replicas is not part of it."""
@@ -33,6 +34,7 @@ class WantedNamespace:
     name: str
     workloads: dict[str, WantedWorkload]
     services: dict[str, Service]
+    configs: Configs
 
 
 def wanted_namespace(spec: NamespaceSpec) -> WantedNamespace:
@@ -42,27 +44,29 @@ def wanted_namespace(spec: NamespaceSpec) -> WantedNamespace:
         ConfigError: a manifest cannot run here; names object, container and remedy.
     """
     workloads: dict[str, WantedWorkload] = {}
+    configs = {(item.kind, item.name): item for item in spec.configs}
     for item in spec.workloads:
         if item.name in workloads:
             raise ConfigError(f"namespace {spec.name}: workload {item.name} is there twice")
-        workloads[item.name] = _wanted_workload(item)
-    return WantedNamespace(spec.name, workloads, {item.name: item for item in spec.services})
+        workloads[item.name] = _wanted_workload(item, configs)
+    services = {item.name: item for item in spec.services}
+    return WantedNamespace(spec.name, workloads, services, configs)
 
 
-def _wanted_workload(spec: WorkloadSpec) -> WantedWorkload:
-    deployment = parse_deployment(spec.manifest)
-    for container in deployment.containers:
-        local_command(deployment, container)
-        pod_env(container, PodFacts(spec.name, "", ""), {})
+def _wanted_workload(spec: WorkloadSpec, configs: Configs) -> WantedWorkload:
+    facts = parse_workload(spec.manifest)
+    for container in facts.pod.all_containers():
+        local_command(facts, container)
+        pod_env(container, PodFacts(spec.name, "", ""), {}, configs)
     sidecar = dataclasses.asdict(spec.sidecar) if spec.sidecar else None
     template = json.dumps([spec.manifest["spec"]["template"], sidecar], sort_keys=True, default=str)
     digest = hashlib.sha256(template.encode()).hexdigest()
-    return WantedWorkload(spec.name, deployment, spec.sidecar, digest)
+    return WantedWorkload(spec.name, facts, spec.sidecar, digest)
 
 
 def selects(service: Service, workload: WantedWorkload) -> bool:
     """The service serves the workload's pods."""
-    return service.selector.items() <= workload.deployment.labels.items()
+    return service.selector.items() <= workload.facts.pod.labels.items()
 
 
 def endpoint_port(workload: WantedWorkload, service: str, port: ServicePort) -> int | None:
@@ -74,7 +78,7 @@ def endpoint_port(workload: WantedWorkload, service: str, port: ServicePort) -> 
         for guarded in workload.sidecar.ports:
             if (guarded.service, guarded.service_port) == (service, port.port):
                 return guarded.proxy_port
-    return workload.deployment.port_named(port.target)
+    return workload.facts.pod.port_named(port.target)
 
 
 def service_port(wanted: WantedNamespace | None, service: str, port: int) -> ServicePort:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from lapdev.cluster.driver import NamespaceSpec, SidecarPlan, WorkloadSpec
 from lapdev.cluster.manifests import parse_objects
 from lapdev.errors import ConfigError, LapdevError
-from lapdev.manager.proxy_ports import ProxyPorts, check_unambiguous
+from lapdev.manager.proxy_ports import ProxyPorts
 from lapdev.manager.workloads import (
     ENVIRONMENT_LABEL,
     WORKLOAD_LABEL,
@@ -57,6 +57,8 @@ class BranchService:
 
     branch: EnvironmentId
     branch_name: str
+    base_service: str
+    """The base's, for which it stands."""
     service: str
     ports: tuple[int, ...]
 
@@ -179,8 +181,8 @@ class _Draft:
         proxies = ProxyPorts(self._services)
         name = suffixed(workload.name, branch.id)
         selector = {ENVIRONMENT_LABEL: branch.id, WORKLOAD_LABEL: name}
-        services = [
-            dataclasses.replace(
+        services = {
+            service.name: dataclasses.replace(
                 service,
                 name=suffixed(service.name, branch.id, workload.name),
                 selector=selector,
@@ -190,15 +192,14 @@ class _Draft:
             )
             for service in self._services
             # The base's labels decide: a branch that changes labels stays behind its Services.
-            if selects(service.selector, original.facts.labels)
-        ]
-        check_unambiguous(proxies.of(workload.name))
+            if selects(service.selector, original.facts.pod.labels)
+        }
         self._add_workload(branch, workload, name, proxies)
-        self._spec_services.extend(services)
+        self._spec_services.extend(services.values())
         rows = self._branch_services.setdefault(workload.name, [])
         rows.extend(
-            BranchService(branch.id, branch.name, s.name, tuple(p.port for p in s.ports))
-            for s in services
+            BranchService(branch.id, branch.name, name, s.name, tuple(p.port for p in s.ports))
+            for name, s in services.items()
         )
 
     def _add_workload(
@@ -222,6 +223,7 @@ class _Draft:
             route = InterceptRoute(
                 intercept=intercept.id,
                 branch=branch,
+                service=intercept.service,
                 ports=tuple(sorted(port.service_port for port in intercept.ports)),
                 token=grant.token,
                 cloud=grant.cloud,
@@ -236,7 +238,9 @@ class _Draft:
         return [w.name for s in self._services if s.name == service for w in self._behind(s)]
 
     def _behind(self, service: Service) -> list[Workload]:
-        return [w for w in self._workloads.values() if selects(service.selector, w.facts.labels)]
+        return [
+            w for w in self._workloads.values() if selects(service.selector, w.facts.pod.labels)
+        ]
 
     def finish(self, generation: int) -> NamespacePlan:
         for routes in self._intercepts.values():

@@ -49,13 +49,13 @@ class ProxyPorts:
     def _taken_in(self, workload: Workload) -> set[int]:
         taken = self._taken.get(workload.name)
         if taken is None:
-            declared = (port for c in workload.facts.containers for port in c.tcp_ports())
+            declared = (port for c in workload.facts.pod.serving() for port in c.tcp_ports())
             taken = self._taken[workload.name] = self._reserved.union(declared)
         return taken
 
 
 def _target_port(service: Service, port: ServicePort, workload: Workload) -> int:
-    number = workload.facts.port_named(port.target)
+    number = workload.facts.pod.port_named(port.target)
     if number is None:
         raise ConfigError(
             f"service {service.name} targets the port named {port.target!r}, which no container "
@@ -69,16 +69,3 @@ def _target_port(service: Service, port: ServicePort, workload: Workload) -> int
             hint="let the app listen on another port",
         )
     return number
-
-
-def check_unambiguous(ports: Iterable[SidecarPort]) -> None:
-    """A route knows service ports by number only: two meanings of one number cannot be told."""
-    seen: dict[int, SidecarPort] = {}
-    for port in ports:
-        first = seen.setdefault(port.service_port, port)
-        if first.target_port != port.target_port:
-            raise ConfigError(
-                f"services {first.service} and {port.service} lead port {port.service_port} to "
-                f"different container ports of one workload, which a branch cannot tell apart",
-                hint="give one of the two services another port number",
-            )

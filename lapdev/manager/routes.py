@@ -61,5 +61,5 @@ def _branch_routes(
         host = service_host(row.service)
         shown = f"[{host}]" if ":" in host else host
         for port in row.ports:
-            route.ports.setdefault(port, f"{shown}:{port}")
+            route.ports[f"{row.base_service}:{port}"] = f"{shown}:{port}"
     return tuple(routes.values())

@@ -109,4 +109,4 @@ class ServiceStreams:
 def _shown(target: Target) -> str:
     if isinstance(target, ServiceTarget):
         return f"{target.service}.{target.namespace}:{target.port}"
-    return f"intercept:{target.port}"
+    return "other"

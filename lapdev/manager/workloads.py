@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from lapdev.cluster.manifests import Deployment, parse_objects
+from lapdev.cluster.manifests import Workload as WorkloadFacts
+from lapdev.cluster.manifests import WorkloadKind, parse_objects
 from lapdev.model import Environment, EnvironmentId
 
 ENVIRONMENT_LABEL = "lapdev.dev/environment"
 WORKLOAD_LABEL = "lapdev.dev/workload"
 NAME_OCTETS = 63
 HASH_DIGITS = 10
+KINDS = frozenset(WorkloadKind)
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A Deployment as written, and what it says."""
+    """A workload as written, and what it says."""
 
-    facts: Deployment
+    facts: WorkloadFacts
     manifest: dict[str, Any]
 
     @property
@@ -30,12 +32,12 @@ class Workload:
 
 
 def read_workloads(environment: Environment) -> list[Workload]:
-    """The Deployments among the environment's objects. Raises ConfigError as `parse_objects`."""
-    parsed = {facts.name: facts for facts in parse_objects(environment.manifests).deployments}
+    """What runs pods among the environment's objects. Raises ConfigError as `parse_objects`."""
+    parsed = {facts.name: facts for facts in parse_objects(environment.manifests).workloads}
     return [
         Workload(parsed[item["metadata"]["name"]], item)
         for item in _flat(environment.manifests)
-        if item["kind"] == "Deployment"
+        if item["kind"] in KINDS
     ]
 
 

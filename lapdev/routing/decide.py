@@ -5,8 +5,8 @@ from __future__ import annotations
 from lapdev.routing.table import DIVERTED, PLAIN, Decision, RouteTable
 
 
-def decide(table: RouteTable, branch: str | None, diverted: bool, service_port: int) -> Decision:
-    """The candidates for one request, in the order to try them.
+def decide(table: RouteTable, branch: str | None, diverted: bool, port: str) -> Decision:
+    """The candidates for one request to `port` (`service:port`), in the order to try them.
 
     A request with a branch never reaches an intercept on the base unless that intercept includes
     branches, whether or not the branch has a row here: the developer asked for the base's traffic.
@@ -14,8 +14,8 @@ def decide(table: RouteTable, branch: str | None, diverted: bool, service_port: 
     if diverted:
         return DIVERTED
     if branch is None or branch == table.environment:
-        return table.plain.get(service_port, PLAIN)
-    decision = table.branches.get((branch, service_port))
+        return table.plain.get(port, PLAIN)
+    decision = table.branches.get((branch, port))
     if decision is None:
-        decision = table.others.get(service_port, table.unknown)
+        decision = table.others.get(port, table.unknown)
     return decision

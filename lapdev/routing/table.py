@@ -69,11 +69,11 @@ class RouteTable:
     """All decisions of one snapshot. Replaced whole, never changed."""
 
     environment: str = ""
-    plain: dict[int, Decision] = field(default_factory=dict)
-    """Service port → decision for requests without a branch."""
-    branches: dict[tuple[str, int], Decision] = field(default_factory=dict)
-    others: dict[int, Decision] = field(default_factory=dict)
-    """Service port → decision for branches without a row."""
+    plain: dict[str, Decision] = field(default_factory=dict)
+    """`service:port` → decision for requests without a branch."""
+    branches: dict[tuple[str, str], Decision] = field(default_factory=dict)
+    others: dict[str, Decision] = field(default_factory=dict)
+    """`service:port` → decision for branches without a row."""
     unknown: Decision = NO_ROUTES
     """For branches without a row, on all other ports."""
 
@@ -97,8 +97,8 @@ class RouteTable:
         )
 
 
-_Laptops = dict[tuple[EnvironmentId | None, int], list[LaptopCandidate]]
-"""(branch, service port) → the intercepts there, in the snapshot's order. None is the base."""
+_Laptops = dict[tuple[EnvironmentId | None, str], list[LaptopCandidate]]
+"""(branch, `service:port`) → the intercepts there, in the snapshot's order. None is the base."""
 
 
 def _laptops(routes: Iterable[InterceptRoute]) -> _Laptops:
@@ -108,15 +108,15 @@ def _laptops(routes: Iterable[InterceptRoute]) -> _Laptops:
             candidate = LaptopCandidate(
                 route.intercept, route.token, route.cloud, port, route.branch
             )
-            found.setdefault((route.branch, port), []).append(candidate)
+            found.setdefault((route.branch, f"{route.service}:{port}"), []).append(candidate)
     return found
 
 
 def _branch_decisions(
     rows: Iterable[BranchRoute], laptops: _Laptops, wide: _Laptops
-) -> dict[tuple[str, int], Decision]:
+) -> dict[tuple[str, str], Decision]:
     """Per branch and port: its intercepts, its service, the base's wide intercepts, the app."""
-    found: dict[tuple[EnvironmentId, int], list[Candidate]] = {
+    found: dict[tuple[EnvironmentId, str], list[Candidate]] = {
         (branch, port): [*candidates]
         for (branch, port), candidates in laptops.items()
         if branch is not None

@@ -39,7 +39,7 @@ class ServedPort:
         self.tasks = shared.tasks
         self.outbound = Outbound(TcpAddress(app_host, port.target_port), laptops)
         self._shared = shared
-        self._router = RequestRouter(shared, self.outbound, port.service_port)
+        self._router = RequestRouter(shared, self.outbound, port.key)
         self._server = HttpServer(self._router.handle, INNER_OPTIONS)
         self._unsettled: set[FirstBytes] = set()
         self._joined: set[Relay] = set()
@@ -93,7 +93,7 @@ class ServedPort:
     # For FirstBytes
 
     def headerless(self) -> Decision:
-        return decide(self._shared.routes.table, None, False, self.port.service_port)
+        return decide(self._shared.routes.table, None, False, self.port.key)
 
     def became_http(self, first: FirstBytes) -> None:
         self.connection_over(first)

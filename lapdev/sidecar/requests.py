@@ -65,12 +65,12 @@ class Shared:
 class RequestRouter:
     """Handles the exchanges of one service port."""
 
-    __slots__ = ("_names", "_outbound", "_service_port", "_shared")
+    __slots__ = ("_names", "_outbound", "_port", "_shared")
 
-    def __init__(self, shared: Shared, outbound: Outbound, service_port: int) -> None:
+    def __init__(self, shared: Shared, outbound: Outbound, port: str) -> None:
         self._shared = shared
         self._outbound = outbound
-        self._service_port = service_port
+        self._port = port
 
     def handle(self, exchange: Exchange) -> None:
         """Decides on the head and lets the exchange run. Never blocks."""
@@ -78,7 +78,7 @@ class RequestRouter:
         diverted = header(request.headers, MARK) is not None
         branch = None if diverted else tracestate.member(request.headers)
         table = self._shared.routes.table
-        decision = decide(table, branch, diverted, self._service_port)
+        decision = decide(table, branch, diverted, self._port)
         headers = without_framing(strip_hop_by_hop(request.headers))
         if diverted:
             headers = [pair for pair in headers if pair[0].lower() != MARK]

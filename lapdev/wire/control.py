@@ -44,7 +44,22 @@ class InterceptTarget:
     port: int
 
 
-Target = ServiceTarget | InterceptTarget
+@dataclass(frozen=True, slots=True)
+class LogsTarget:
+    """What an environment's workload prints. The stream carries one JSON object a line: `time`
+    (seconds since 1970), `pod`, `container`, `text`. The acceptor ends it, or with `follow` the
+    opener does."""
+
+    environment: EnvironmentId
+    workload: str
+    container: str
+    """Empty: all."""
+    lines: int
+    """How many of those printed already, at most 10,000; per container."""
+    follow: bool
+
+
+Target = ServiceTarget | InterceptTarget | LogsTarget
 
 
 # Answers without content
@@ -190,7 +205,13 @@ Message = (
 )
 
 _MESSAGES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Message)}
-_TARGETS: dict[str, type[Any]] = {"service": ServiceTarget, "intercept": InterceptTarget}
+_TARGETS: dict[str, type[Any]] = {
+    "service": ServiceTarget,
+    "intercept": InterceptTarget,
+    "logs": LogsTarget,
+}
+_KINDS = {cls: kind for kind, cls in _TARGETS.items()}
+MAX_LOG_LINES = 10_000
 
 
 def encode_message(message: Message) -> tuple[str, dict[str, Any]]:
@@ -212,8 +233,7 @@ def decode_message(name: object, body: object) -> Message:
 
 def encode_target(target: Target) -> dict[str, Any]:
     """The target as the map an OPEN frame carries."""
-    kind = "service" if isinstance(target, ServiceTarget) else "intercept"
-    return {"kind": kind, **cast("dict[str, Any]", to_plain(target))}
+    return {"kind": _KINDS[type(target)], **cast("dict[str, Any]", to_plain(target))}
 
 
 def decode_target(value: object) -> Target:
@@ -227,6 +247,10 @@ def decode_target(value: object) -> Target:
     if cls is None:
         raise RemoteProtocolError("a stream target names no known kind")
     target = cast("Target", from_plain(cls, value))
+    if isinstance(target, LogsTarget):
+        if not 0 <= target.lines <= MAX_LOG_LINES:
+            raise RemoteProtocolError(f"{target.lines} lines are not between 0 and {MAX_LOG_LINES}")
+        return target
     if not 0 < target.port < 65536:
         raise RemoteProtocolError(f"port {target.port} is not between 1 and 65535")
     return target

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lapdev.cluster.manifests import parse_deployment
+from lapdev.cluster.manifests import parse_workload
 from lapdev.cluster.options import LocalOptions
 from lapdev.cluster.programs import container_program, sealed_document, sidecar_launch
 from lapdev.cluster.sandbox import Place, Program
@@ -35,7 +35,7 @@ def program(*, isolation: bool = True, working_dir: str = "", own_python: bool =
     container["workingDir"] = working_dir
     if own_python:
         template["metadata"]["annotations"] = {"local.lapdev.dev/python": "lapdev"}
-    parsed = parse_deployment(manifest)
+    parsed = parse_workload(manifest)
     services = {"API_SERVICE_HOST": "198.18.2.1"}
     given = options(isolation=isolation)
     return container_program(parsed, parsed.containers[0], PLACE, given, services)

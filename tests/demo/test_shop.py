@@ -12,8 +12,8 @@ from lapdev.model import Protocol
 def test_every_container_has_a_local_command_whose_program_exists(tmp_path: Path) -> None:
     links = tmp_path / "links.json"
     manifests = parse_objects(shop.manifests(links))
-    assert {item.name for item in manifests.deployments} == set(shop.SERVICES)
-    for deployment in manifests.deployments:
+    assert {item.name for item in manifests.workloads} == set(shop.SERVICES)
+    for deployment in manifests.workloads:
         (container,) = deployment.containers
         env = {variable.name: variable.value for variable in container.env}
         words = local_command(deployment, container, env, python="/the/python")

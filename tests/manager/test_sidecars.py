@@ -26,7 +26,9 @@ PLACE = Place(ENV, "api")
 
 def routes(generation: int, *branches: str, workload: str = "api") -> dict[Place, RouteSnapshot]:
     """The snapshot of one workload with a row per branch."""
-    rows = tuple(BranchRoute(EnvironmentId(name), name, {80: f"{name}:80"}) for name in branches)
+    rows = tuple(
+        BranchRoute(EnvironmentId(name), name, {"web:80": f"{name}:80"}) for name in branches
+    )
     digest = rows_digest(rows, ())
     return {
         Place(ENV, workload): RouteSnapshot(

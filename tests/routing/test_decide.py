@@ -12,11 +12,11 @@ BASE = EnvironmentId("base000000000000")
 ONE = EnvironmentId("one0000000000000")
 TWO = EnvironmentId("two0000000000000")
 
-SERVICE_ONE = BranchRoute(ONE, "one", {80: "10.0.0.1:80"})
-SERVICE_TWO = BranchRoute(TWO, "two", {80: "10.0.0.2:80"})
-ON_BASE = InterceptRoute(InterceptId("base"), None, (80,), "t1", "unix:/c")
-ON_BASE_WIDE = InterceptRoute(InterceptId("wide"), None, (80,), "t2", "unix:/c", True)
-ON_ONE = InterceptRoute(InterceptId("one"), ONE, (80,), "t3", "unix:/c")
+SERVICE_ONE = BranchRoute(ONE, "one", {"web:80": "10.0.0.1:80"})
+SERVICE_TWO = BranchRoute(TWO, "two", {"web:80": "10.0.0.2:80"})
+ON_BASE = InterceptRoute(InterceptId("base"), None, "web", (80,), "t1", "unix:/c")
+ON_BASE_WIDE = InterceptRoute(InterceptId("wide"), None, "web", (80,), "t2", "unix:/c", True)
+ON_ONE = InterceptRoute(InterceptId("one"), ONE, "web", (80,), "t3", "unix:/c")
 
 
 def spell(candidate: Candidate) -> str:
@@ -31,36 +31,36 @@ def spell(candidate: Candidate) -> str:
 
 Rows = tuple[BranchRoute | InterceptRoute, ...]
 
-CASES: list[tuple[str, Rows, str | None, bool, int, str, list[str]]] = [
+CASES: list[tuple[str, Rows, str | None, bool, str, str, list[str]]] = [
     # what it shows, rows, branch, diverted, port, reason, candidates
-    ("nothing known", (), None, False, 80, "default", ["app"]),
-    ("branch without any rows", (), ONE, False, 80, "not_in_branch", ["app"]),
-    ("another branch's row", (SERVICE_ONE,), TWO, False, 80, "not_in_branch", ["app"]),
-    ("its own row", (SERVICE_ONE,), ONE, False, 80, "branch", ["branch one", "app"]),
-    ("one of two", (SERVICE_ONE, SERVICE_TWO), TWO, False, 80, "branch", ["branch two", "app"]),
-    ("no branch beside rows", (SERVICE_ONE,), None, False, 80, "default", ["app"]),
-    ("a port the row lacks", (SERVICE_ONE,), ONE, False, 81, "not_in_branch", ["app"]),
-    ("the pod's own environment", (SERVICE_ONE,), BASE, False, 80, "default", ["app"]),
-    ("base intercept", (ON_BASE,), None, False, 80, "intercept", ["laptop base", "app"]),
-    ("base intercept, own id", (ON_BASE,), BASE, False, 80, "intercept", ["laptop base", "app"]),
-    ("base intercept, other port", (ON_BASE,), None, False, 81, "default", ["app"]),
-    ("base intercept, branch", (ON_BASE, SERVICE_ONE), ONE, False, 80, "branch",
+    ("nothing known", (), None, False, "web:80", "default", ["app"]),
+    ("branch without any rows", (), ONE, False, "web:80", "not_in_branch", ["app"]),
+    ("another branch's row", (SERVICE_ONE,), TWO, False, "web:80", "not_in_branch", ["app"]),
+    ("its own row", (SERVICE_ONE,), ONE, False, "web:80", "branch", ["branch one", "app"]),
+    ("one of two", (SERVICE_ONE, SERVICE_TWO), TWO, False, "web:80", "branch", ["branch two", "app"]),
+    ("no branch beside rows", (SERVICE_ONE,), None, False, "web:80", "default", ["app"]),
+    ("a port the row lacks", (SERVICE_ONE,), ONE, False, "web:81", "not_in_branch", ["app"]),
+    ("the pod's own environment", (SERVICE_ONE,), BASE, False, "web:80", "default", ["app"]),
+    ("base intercept", (ON_BASE,), None, False, "web:80", "intercept", ["laptop base", "app"]),
+    ("base intercept, own id", (ON_BASE,), BASE, False, "web:80", "intercept", ["laptop base", "app"]),
+    ("base intercept, other port", (ON_BASE,), None, False, "web:81", "default", ["app"]),
+    ("base intercept, branch", (ON_BASE, SERVICE_ONE), ONE, False, "web:80", "branch",
      ["branch one", "app"]),
-    ("base intercept, unchanged branch", (ON_BASE,), ONE, False, 80, "not_in_branch", ["app"]),
-    ("wide intercept, no branch", (ON_BASE_WIDE,), None, False, 80, "intercept",
+    ("base intercept, unchanged branch", (ON_BASE,), ONE, False, "web:80", "not_in_branch", ["app"]),
+    ("wide intercept, no branch", (ON_BASE_WIDE,), None, False, "web:80", "intercept",
      ["laptop wide", "app"]),
-    ("wide intercept, unchanged branch", (ON_BASE_WIDE,), ONE, False, 80, "intercept",
+    ("wide intercept, unchanged branch", (ON_BASE_WIDE,), ONE, False, "web:80", "intercept",
      ["laptop wide", "app"]),
-    ("wide intercept after the branch", (ON_BASE_WIDE, SERVICE_ONE), ONE, False, 80, "branch",
+    ("wide intercept after the branch", (ON_BASE_WIDE, SERVICE_ONE), ONE, False, "web:80", "branch",
      ["branch one", "laptop wide", "app"]),
-    ("branch intercept", (ON_ONE,), ONE, False, 80, "intercept", ["laptop one", "app"]),
-    ("branch intercept, base request", (ON_ONE,), None, False, 80, "default", ["app"]),
-    ("branch intercept, other branch", (ON_ONE,), TWO, False, 80, "not_in_branch", ["app"]),
-    ("everything at once", (ON_BASE, ON_BASE_WIDE, SERVICE_ONE, ON_ONE), ONE, False, 80,
+    ("branch intercept", (ON_ONE,), ONE, False, "web:80", "intercept", ["laptop one", "app"]),
+    ("branch intercept, base request", (ON_ONE,), None, False, "web:80", "default", ["app"]),
+    ("branch intercept, other branch", (ON_ONE,), TWO, False, "web:80", "not_in_branch", ["app"]),
+    ("everything at once", (ON_BASE, ON_BASE_WIDE, SERVICE_ONE, ON_ONE), ONE, False, "web:80",
      "intercept", ["laptop one", "branch one", "laptop wide", "app"]),
-    ("diverted with everything", (ON_BASE_WIDE, SERVICE_ONE, ON_ONE), ONE, True, 80, "diverted",
+    ("diverted with everything", (ON_BASE_WIDE, SERVICE_ONE, ON_ONE), ONE, True, "web:80", "diverted",
      ["app"]),
-    ("diverted without a branch", (ON_BASE,), None, True, 80, "diverted", ["app"]),
+    ("diverted without a branch", (ON_BASE,), None, True, "web:80", "diverted", ["app"]),
 ]  # fmt: skip
 
 
@@ -70,7 +70,7 @@ CASES: list[tuple[str, Rows, str | None, bool, int, str, list[str]]] = [
     ids=[case[0] for case in CASES],
 )
 def test_the_candidates_come_in_the_order_of_the_architecture(
-    rows: Rows, branch: str | None, diverted: bool, port: int, reason: str, candidates: list[str]
+    rows: Rows, branch: str | None, diverted: bool, port: str, reason: str, candidates: list[str]
 ) -> None:
     table = RouteTable.from_snapshot(
         RouteSnapshot(
@@ -90,5 +90,5 @@ def test_the_candidates_come_in_the_order_of_the_architecture(
 
 def test_a_sidecar_without_a_snapshot_serves_its_app() -> None:
     table = RouteTable()
-    assert decide(table, None, False, 80).reason == "default"
-    assert decide(table, ONE, False, 80).reason == "no_routes"
+    assert decide(table, None, False, "web:80").reason == "default"
+    assert decide(table, ONE, False, "web:80").reason == "no_routes"

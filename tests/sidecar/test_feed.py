@@ -22,10 +22,10 @@ from tests.support.tunnel_peer import tunnel_peer
 def test_a_snapshot_replaces_all_routes() -> None:
     routes = Routes()
     assert routes.apply(snapshot(branch(ONE, "one", "10.0.0.1:80")))
-    assert decide(routes.table, ONE, False, 80).reason == "branch"
+    assert decide(routes.table, ONE, False, "api:80").reason == "branch"
     assert routes.names == {ONE: "one"}
     assert routes.apply(snapshot(generation=2))
-    assert decide(routes.table, ONE, False, 80).reason == "not_in_branch"
+    assert decide(routes.table, ONE, False, "api:80").reason == "not_in_branch"
     assert routes.names == {}
 
 
@@ -34,7 +34,7 @@ def test_an_older_generation_changes_nothing() -> None:
     routes.apply(snapshot(branch(ONE, "one", "10.0.0.1:80"), generation=7))
     assert not routes.apply(snapshot(generation=6))
     assert (routes.generation, routes.digest) == (7, "digest 7")
-    assert decide(routes.table, ONE, False, 80).reason == "branch"
+    assert decide(routes.table, ONE, False, "api:80").reason == "branch"
 
 
 def test_equal_content_keeps_the_table_and_takes_the_generation() -> None:
@@ -72,7 +72,7 @@ async def test_the_manager_pushes_routes_and_hears_what_is_held(tmp_path: Path) 
         assert await tunnel.call(ApplyRoutes(snapshot(generation=3))) == RoutesApplied(
             4, "digest 4"
         )
-        assert decide(sidecar.routes.table, ONE, False, 80).reason == "branch"
+        assert decide(sidecar.routes.table, ONE, False, "api:80").reason == "branch"
         with pytest.raises(CallFailed, match="takes no Done"):
             await tunnel.call(Done())
         stream = tunnel.open_stream(InterceptTarget(InterceptId("i"), 80), asyncio.Protocol())
@@ -89,7 +89,7 @@ async def test_the_last_routes_hold_while_the_manager_is_away(tmp_path: Path) ->
         async with tunnel_peer("pod-token", address=address) as manager:
             tunnel = await manager.wait_up()
             await tunnel.call(ApplyRoutes(snapshot(branch(ONE, "one", "10.0.0.1:80"))))
-        assert decide(sidecar.routes.table, EnvironmentId(ONE), False, 80).reason == "branch"
+        assert decide(sidecar.routes.table, EnvironmentId(ONE), False, "api:80").reason == "branch"
         async with tunnel_peer("pod-token", address=address) as manager:
             await (await manager.wait_up()).call(ApplyRoutes(snapshot(generation=2)))
         assert sidecar.routes.generation == 2

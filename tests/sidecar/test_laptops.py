@@ -50,7 +50,7 @@ def says(name: bytes) -> Script:
 
 
 def intercept(cloud: str, *, on: EnvironmentId | None = None) -> InterceptRoute:
-    return InterceptRoute(ID, on, (SERVICE_PORT,), TOKEN, cloud)
+    return InterceptRoute(ID, on, "api", (SERVICE_PORT,), TOKEN, cloud)
 
 
 def candidate(cloud: str) -> LaptopCandidate:
@@ -228,7 +228,7 @@ async def test_a_new_token_gets_a_new_tunnel() -> None:
     async with tunnel_peer(TOKEN, accepts) as peer, laptops(intercept(peer.address)) as ways:
         (await ways.open(candidate(peer.address), asyncio.Protocol())).abort()
         peer.token = "another"
-        row = InterceptRoute(ID, None, (SERVICE_PORT,), "another", peer.address)
+        row = InterceptRoute(ID, None, "api", (SERVICE_PORT,), "another", peer.address)
         ways.apply(snapshot(row, generation=2))
         await peer.wait_gone()
         other = LaptopCandidate(ID, "another", peer.address, SERVICE_PORT)

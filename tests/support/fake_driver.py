@@ -124,9 +124,9 @@ class FakeDriver:
                 self._stop(spec.name, pod)
         for workload in wanted.workloads.values():
             running = self.pods(spec.name, workload.name)
-            for pod in running[workload.deployment.replicas :]:
+            for pod in running[workload.facts.replicas :]:
                 self._stop(spec.name, pod)
-            for _ in range(workload.deployment.replicas - len(running)):
+            for _ in range(workload.facts.replicas - len(running)):
                 self._start(spec.name, workload)
         self._settle(spec.name)
 
@@ -144,7 +144,7 @@ class FakeDriver:
         return tuple(
             WorkloadStatus(
                 name=workload.name,
-                wanted=workload.deployment.replicas,
+                wanted=workload.facts.replicas,
                 ready=sum(pod.ready for pod in self.pods(namespace, workload.name)),
             )
             for workload in wanted.workloads.values()

@@ -22,6 +22,7 @@ ONE = EnvironmentId("one0000000000000")
 TWO = EnvironmentId("two0000000000000")
 NO_MANAGER = "unix:/nonexistent/manager.sock"
 SERVICE_PORT = 80
+SERVICE = f"api:{SERVICE_PORT}"
 
 IDENTITY = SidecarIdentity("ns", BASE, "staging", "api", "api-0")
 
@@ -54,7 +55,7 @@ def snapshot(*rows: BranchRoute | InterceptRoute, generation: int = 1) -> RouteS
 
 def branch(identity: EnvironmentId, name: str, address: str) -> BranchRoute:
     """A branch whose version of the service port is at `address`."""
-    return BranchRoute(identity, name, {SERVICE_PORT: address})
+    return BranchRoute(identity, name, {SERVICE: address})
 
 
 @asynccontextmanager

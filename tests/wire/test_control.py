@@ -68,8 +68,8 @@ SNAPSHOT = RouteSnapshot(
     "api",
     7,
     "digest",
-    (BranchRoute(ONE, "one", {80: "10.0.0.1:80", 8080: "10.0.0.1:8080"}),),
-    (InterceptRoute(InterceptId("i"), None, (80,), "token", "unix:/c", True),),
+    (BranchRoute(ONE, "one", {"web:80": "10.0.0.1:80", "web:8080": "10.0.0.1:8080"}),),
+    (InterceptRoute(InterceptId("i"), None, "web", (80,), "token", "unix:/c", True),),
 )
 SERVICE = Service("api", {"app": "api"}, (ServicePort(80, "http"), ServicePort(81, 8081)))
 

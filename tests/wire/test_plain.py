@@ -19,7 +19,7 @@ from lapdev.model import (
 from lapdev.wire.plain import from_plain, to_plain
 
 CASES: list[Any] = [
-    BranchRoute(EnvironmentId("b"), "n", {80: "a:80", 8080: "a:81"}),
+    BranchRoute(EnvironmentId("b"), "n", {"web:80": "a:80", "web:8080": "a:81"}),
     ServicePort(80, 8080),
     ServicePort(80, "named", "http", Protocol.HTTP),
     SidecarPort(1, 2, 3, "api"),

@@ -5,29 +5,78 @@ the object, the field and the remedy. Nothing here starts, reads or knows a proc
 """
 
 from lapdev.cluster.manifests.command import PodFacts, expand, local_command, pod_env
-from lapdev.cluster.manifests.deployment import (
+from lapdev.cluster.manifests.config import ConfigObject, Configs
+from lapdev.cluster.manifests.container import (
+    ConfigKey,
     Container,
     ContainerPort,
-    Deployment,
+    EnvFrom,
     EnvVar,
+    Handler,
+    Mount,
     Probe,
-    parse_deployment,
+    ResourceField,
+    Resources,
+    RestartPolicy,
 )
+from lapdev.cluster.manifests.ingress import IngressHost
 from lapdev.cluster.manifests.objects import Manifests, parse_objects
 from lapdev.cluster.manifests.patch import merge_patch
+from lapdev.cluster.manifests.pod import (
+    Claim,
+    ConfigFiles,
+    DownwardFiles,
+    EmptyDir,
+    HostPath,
+    PodTemplate,
+    Projected,
+    Volume,
+    VolumeSource,
+)
+from lapdev.cluster.manifests.workload import (
+    JobPolicy,
+    Schedule,
+    Strategy,
+    Workload,
+    WorkloadKind,
+    parse_workload,
+)
 
 __all__ = [
+    "Claim",
+    "ConfigFiles",
+    "ConfigKey",
+    "ConfigObject",
+    "Configs",
     "Container",
     "ContainerPort",
-    "Deployment",
+    "DownwardFiles",
+    "EmptyDir",
+    "EnvFrom",
     "EnvVar",
+    "Handler",
+    "HostPath",
+    "IngressHost",
+    "JobPolicy",
     "Manifests",
+    "Mount",
     "PodFacts",
+    "PodTemplate",
     "Probe",
+    "Projected",
+    "ResourceField",
+    "Resources",
+    "RestartPolicy",
+    "Schedule",
+    "Strategy",
+    "Volume",
+    "VolumeSource",
+    "Workload",
+    "WorkloadKind",
     "expand",
     "local_command",
     "merge_patch",
-    "parse_deployment",
     "parse_objects",
+    "parse_workload",
     "pod_env",
 ]

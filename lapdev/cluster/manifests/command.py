@@ -11,7 +11,9 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lapdev.cluster.manifests.deployment import Container, Deployment
+from lapdev.cluster.manifests.config import Configs
+from lapdev.cluster.manifests.container import Container
+from lapdev.cluster.manifests.workload import Workload
 from lapdev.errors import ConfigError
 
 COMMAND_ANNOTATION = "local.lapdev.dev/command"
@@ -62,8 +64,10 @@ def expand(text: str, env: Mapping[str, str]) -> str:
     return _REFERENCE.sub(value, text)
 
 
-def pod_env(container: Container, facts: PodFacts, services: Mapping[str, str]) -> dict[str, str]:
-    """The container's environment: services first, then its own, each seeing those before it.
+def pod_env(
+    container: Container, facts: PodFacts, services: Mapping[str, str], configs: Configs
+) -> dict[str, str]:
+    """The container's environment: services, `envFrom`, its own; each sees those before it.
 
     Raises:
         ConfigError: a fieldRef names a field that pods do not have.
@@ -85,7 +89,7 @@ def pod_env(container: Container, facts: PodFacts, services: Mapping[str, str]) 
 
 
 def local_command(
-    deployment: Deployment,
+    workload: Workload,
     container: Container,
     env: Mapping[str, str] | None = None,
     python: str = "",
@@ -98,35 +102,35 @@ def local_command(
     Raises:
         ConfigError: there is neither an annotation nor a command; says what to add.
     """
-    annotated = _annotated_words(deployment, container)
+    annotated = _annotated_words(workload, container)
     words = annotated or [*container.command, *container.args]
     # Arguments alone would be passed to an image's entry point, and no image is run here.
     if not annotated and not container.command:
         raise ConfigError(
             f"{container.where}: has no command to run on this machine",
             hint=f"set its command, or the annotation {COMMAND_ANNOTATION}.{container.name}"
-            f" on {deployment.name}'s pod template (images are not run by the local driver)",
+            f" on {workload.name}'s pod template (images are not run by the local driver)",
         )
     if env is not None:
         words = [expand(word, env) for word in words]
         if annotated:
             words = [_BRACED.sub(lambda m: env.get(m["name"], m[0]), word) for word in words]
-    if python and uses_own_python(deployment) and words[0] in ("python3", "python"):
+    if python and uses_own_python(workload) and words[0] in ("python3", "python"):
         words[0] = python
     return words
 
 
-def uses_own_python(deployment: Deployment) -> bool:
+def uses_own_python(workload: Workload) -> bool:
     """The pod asks for the interpreter lapdev itself runs on."""
-    return deployment.annotations.get(PYTHON_ANNOTATION) == "lapdev"
+    return workload.pod.annotations.get(PYTHON_ANNOTATION) == "lapdev"
 
 
-def _annotated_words(deployment: Deployment, container: Container) -> list[str]:
+def _annotated_words(workload: Workload, container: Container) -> list[str]:
     name = f"{COMMAND_ANNOTATION}.{container.name}"
-    text = deployment.annotations.get(name)
-    if text is None and len(deployment.containers) == 1:
+    text = workload.pod.annotations.get(name)
+    if text is None and len(workload.pod.all_containers()) == 1:
         name = COMMAND_ANNOTATION
-        text = deployment.annotations.get(name)
+        text = workload.pod.annotations.get(name)
     if text is None:
         return []
     words = _split(text)

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from lapdev.cluster.manifests.deployment import Deployment, parse_deployment
+from lapdev.cluster.manifests.config import ConfigObject, Configs
+from lapdev.cluster.manifests.ingress import IngressHost
 from lapdev.cluster.manifests.node import Node, object_node
 from lapdev.cluster.manifests.service import parse_service
+from lapdev.cluster.manifests.workload import Workload, parse_workload
 from lapdev.errors import ConfigError
 from lapdev.model import Service
 
@@ -19,8 +21,13 @@ SUPPORTED_KINDS = ("Deployment", "Service", "List")
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    deployments: tuple[Deployment, ...]
+    workloads: tuple[Workload, ...]
     services: tuple[Service, ...]
+    configs: tuple[ConfigObject, ...] = ()
+    ingresses: tuple[IngressHost, ...] = ()
+
+    def configs_by_name(self) -> Configs:
+        return {(item.kind, item.name): item for item in self.configs}
 
 
 def parse_objects(objects: Iterable[dict[str, Any]]) -> Manifests:
@@ -29,17 +36,17 @@ def parse_objects(objects: Iterable[dict[str, Any]]) -> Manifests:
     Raises:
         ConfigError: names the object and the field, and says what to write instead.
     """
-    deployments: dict[str, Deployment] = {}
+    workloads: dict[str, Workload] = {}
     services: dict[str, Service] = {}
     for place, item in enumerate(_flatten(objects)):
         kind = _kind(item, place)
         if kind == "Deployment":
-            deployment = parse_deployment(item)
-            _add(deployments, deployment.name, deployment, kind)
+            workload = parse_workload(item)
+            _add(workloads, workload.name, workload, kind)
         else:
             service = parse_service(item)
             _add(services, service.name, service, kind)
-    return Manifests(tuple(deployments.values()), tuple(services.values()))
+    return Manifests(tuple(workloads.values()), tuple(services.values()))
 
 
 def _flatten(objects: Iterable[Any]) -> Iterable[Any]:

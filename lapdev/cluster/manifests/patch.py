@@ -6,8 +6,8 @@ import copy
 from typing import Any
 
 from lapdev.cluster.manifests.command import COMMAND_ANNOTATION
-from lapdev.cluster.manifests.deployment import parse_deployment
 from lapdev.cluster.manifests.node import Node
+from lapdev.cluster.manifests.workload import parse_workload
 
 CHANGEABLE = ("image", "env", "command", "args", "annotations")
 
@@ -22,11 +22,11 @@ def merge_patch(manifest: dict[str, Any], patch: dict[str, Any]) -> dict[str, An
     Raises:
         ConfigError: the manifest is no Deployment, or the patch names something it does not have.
     """
-    deployment = parse_deployment(manifest)
+    workload = parse_workload(manifest)
     merged = copy.deepcopy(manifest)
     template = merged["spec"]["template"]
     containers = {item["name"]: item for item in template["spec"]["containers"]}
-    root = Node(patch, f"patch of Deployment/{deployment.name}:")
+    root = Node(patch, f"patch of {workload.where}:")
     if not isinstance(patch, dict):
         root.wrong_type("a mapping")
     for name in patch:
@@ -39,7 +39,7 @@ def merge_patch(manifest: dict[str, Any], patch: dict[str, Any]) -> dict[str, An
         if annotations:
             known = template.setdefault("metadata", {}).setdefault("annotations", {})
             _update(known, annotations)
-    parse_deployment(merged)
+    parse_workload(merged)
     return merged
 
 

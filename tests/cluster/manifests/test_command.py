@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lapdev.cluster.manifests import PodFacts, expand, local_command, parse_deployment, pod_env
+from lapdev.cluster.manifests import PodFacts, expand, local_command, parse_workload, pod_env
 from lapdev.errors import ConfigError
 from tests.cluster.manifests import test_deployment
 
@@ -18,7 +18,7 @@ def words(
 ) -> list[str]:
     item = test_deployment.manifest(fields)
     item["spec"]["template"]["metadata"]["annotations"] = annotations
-    deployment = parse_deployment(item)
+    deployment = parse_workload(item)
     return local_command(deployment, deployment.containers[0], env, python="/opt/python")
 
 
@@ -66,7 +66,7 @@ def test_the_short_annotation_speaks_for_a_single_container_only() -> None:
     item = test_deployment.manifest({"command": ["a"]})
     item["spec"]["template"]["spec"]["containers"].append({"name": "b", "command": ["b"]})
     item["spec"]["template"]["metadata"]["annotations"] = {"local.lapdev.dev/command": "c"}
-    deployment = parse_deployment(item)
+    deployment = parse_workload(item)
     assert [local_command(deployment, each) for each in deployment.containers] == [["a"], ["b"]]
 
 
@@ -92,7 +92,7 @@ def test_lapdevs_own_python_runs_only_where_it_is_asked_for() -> None:
 
 
 def environment(*variables: dict[str, Any]) -> dict[str, str]:
-    deployment = parse_deployment(test_deployment.manifest({"env": list(variables)}))
+    deployment = parse_workload(test_deployment.manifest({"env": list(variables)}))
     return pod_env(deployment.containers[0], FACTS, {"API_SERVICE_HOST": "10.0.0.1"})
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lapdev.cluster.manifests import ContainerPort, EnvVar, Probe, parse_deployment
+from lapdev.cluster.manifests import ContainerPort, EnvVar, Probe, parse_workload
 from lapdev.errors import ConfigError
 
 
@@ -25,7 +25,7 @@ def manifest(container: dict[str, Any] | None = None, **pod: Any) -> dict[str, A
 
 
 def container(**fields: Any) -> Any:
-    return parse_deployment(manifest(fields)).containers[0]
+    return parse_workload(manifest(fields)).containers[0]
 
 
 def test_a_deployment_with_everything_is_read() -> None:
@@ -42,7 +42,7 @@ def test_a_deployment_with_everything_is_read() -> None:
         terminationGracePeriodSeconds=5,
     )
     item["spec"]["replicas"] = 3
-    parsed = parse_deployment(item)
+    parsed = parse_workload(item)
     assert (parsed.name, parsed.replicas, parsed.termination_grace) == ("api", 3, 5.0)
     assert (parsed.labels, parsed.annotations) == ({"app": "api"}, {"note": "x"})
     (web,) = parsed.containers
@@ -54,13 +54,13 @@ def test_a_deployment_with_everything_is_read() -> None:
 
 
 def test_defaults_are_those_of_kubernetes() -> None:
-    parsed = parse_deployment(manifest())
+    parsed = parse_workload(manifest())
     assert (parsed.replicas, parsed.termination_grace) == (1, 30.0)
     assert parsed.containers[0].readiness is None
 
 
 def test_ports_are_found_by_name_and_number() -> None:
-    parsed = parse_deployment(
+    parsed = parse_workload(
         manifest(
             {
                 "ports": [
@@ -117,12 +117,12 @@ def test_a_pod_needs_containers() -> None:
     with pytest.raises(
         ConfigError, match=r"spec\.template\.spec\.containers: there is no container"
     ):
-        parse_deployment({"kind": "Deployment", "metadata": {"name": "api"}, "spec": {}})
+        parse_workload({"kind": "Deployment", "metadata": {"name": "api"}, "spec": {}})
 
 
 def test_init_containers_are_refused() -> None:
     with pytest.raises(ConfigError, match="init containers are not supported"):
-        parse_deployment(manifest(initContainers=[{"name": "x"}]))
+        parse_workload(manifest(initContainers=[{"name": "x"}]))
 
 
 def test_an_http_probe_is_read_with_its_named_port() -> None:

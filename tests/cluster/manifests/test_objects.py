@@ -16,7 +16,7 @@ SERVICE = test_service.manifest({"port": 80})
 
 def test_deployments_and_services_are_told_apart() -> None:
     manifests = parse_objects([DEPLOYMENT, SERVICE])
-    assert [item.name for item in manifests.deployments] == ["api"]
+    assert [item.name for item in manifests.workloads] == ["api"]
     assert [item.name for item in manifests.services] == ["api"]
 
 
@@ -24,7 +24,7 @@ def test_lists_are_opened_and_empty_documents_ignored() -> None:
     inner = {"kind": "List", "items": [SERVICE]}
     documents: list[Any] = [None, {"kind": "List", "items": [DEPLOYMENT, inner]}]
     manifests = parse_objects(documents)
-    assert len(manifests.deployments) == len(manifests.services) == 1
+    assert len(manifests.workloads) == len(manifests.services) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,82 +1,104 @@
-"""Deployment objects, checked; fields lapdev has no use for are left unread."""
+"""Workloads as checked values: what runs pods, how many, and how they follow one another.
+
+Fields lapdev has no use for are left unread.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
+from lapdev.cluster.manifests.container import (
+    Container,
+    ContainerPort,
+    EnvVar,
+    Handler,
+    Probe,
+)
 from lapdev.cluster.manifests.node import Node, object_node
+from lapdev.cluster.manifests.pod import PodTemplate
+
+
+class WorkloadKind(StrEnum):
+    DEPLOYMENT = "Deployment"
+    STATEFUL_SET = "StatefulSet"
+    DAEMON_SET = "DaemonSet"
+    JOB = "Job"
+    CRON_JOB = "CronJob"
+    POD = "Pod"
+
+
+class Strategy(StrEnum):
+    """How pods of a changed template take the place of the old ones."""
+
+    ROLLING = "RollingUpdate"
+    RECREATE = "Recreate"
+    IN_PLACE = "InPlace"
+    """The pod stays; only containers that changed are started again (annotation
+    `lapdev.dev/update: in-place`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerPort:
-    port: int
-    name: str = ""
-    protocol: str = "TCP"
+class JobPolicy:
+    """When a Job is done, and when it has failed. Durations in seconds."""
+
+    completions: int = 1
+    parallelism: int = 1
+    backoff_limit: int = 6
+    active_deadline: float | None = None
+    ttl: float | None = None
+    """A finished Job's pods are forgotten after this long; None: they stay."""
+    indexed: bool = False
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class EnvVar:
+class Schedule:
+    """When a CronJob runs."""
+
+    expression: str
+    timezone: str = ""
+    """Empty: UTC."""
+    concurrency: str = "Allow"
+    """Allow, Forbid or Replace."""
+    suspended: bool = False
+    starting_deadline: float | None = None
+    successful_history: int = 3
+    failed_history: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Deployment, StatefulSet, DaemonSet (one pod here), Job, CronJob or bare Pod."""
+
     name: str
-    value: str = ""
-    field_path: str = ""
-    """Downward API (`status.podIP`); then `value` is empty."""
+    pod: PodTemplate
+    kind: WorkloadKind = WorkloadKind.DEPLOYMENT
+    replicas: int = 1
+    """Pods that should run. Of a Job or CronJob: 0, `job` says it."""
+    strategy: Strategy = Strategy.ROLLING
+    ordered: bool = True
+    """StatefulSet: a pod starts when the one before it is ready (OrderedReady)."""
+    governing_service: str = ""
+    """StatefulSet: its pods are `<pod>.<service>` in DNS."""
+    job: JobPolicy | None = None
+    """Of Jobs and CronJobs."""
+    schedule: Schedule | None = None
+    """Of CronJobs."""
+
+    @property
+    def where(self) -> str:
+        """`Deployment/api`, for complaints."""
+        return f"{self.kind}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """How to ask whether a container is ready. Durations in seconds."""
-
-    kind: Literal["http", "tcp"]
-    port: int
-    path: str = "/"
-    headers: tuple[tuple[str, str], ...] = ()
-    initial_delay: int = 0
-    period: int = 10
-    timeout: int = 1
-    failure_threshold: int = 3
+def parse_workload(item: dict[str, Any]) -> Workload:
+    """The workload that a Kubernetes object describes. Raises ConfigError as `parse_objects`."""
+    return parse_deployment(item)
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
-    name: str
-    where: str
-    """`Deployment/api: spec.template.spec.containers[0] "web"`, for complaints."""
-    image: str = ""
-    command: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
-    env: tuple[EnvVar, ...] = ()
-    working_dir: str = ""
-    ports: tuple[ContainerPort, ...] = ()
-    readiness: Probe | None = None
-
-    def tcp_ports(self) -> tuple[int, ...]:
-        return tuple(port.port for port in self.ports if port.protocol == "TCP")
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    name: str
-    replicas: int
-    containers: tuple[Container, ...]
-    labels: dict[str, str] = field(default_factory=dict)
-    """Of the pods."""
-    annotations: dict[str, str] = field(default_factory=dict)
-    """Of the pods."""
-    termination_grace: float = 30.0
-
-    def port_named(self, target: int | str) -> int | None:
-        """The number of a container port, given by number or by name."""
-        if isinstance(target, int):
-            return target
-        for container in self.containers:
-            for port in container.ports:
-                if port.name == target:
-                    return port.port
-        return None
-
-
-def parse_deployment(item: dict[str, Any]) -> Deployment:
+def parse_deployment(item: dict[str, Any]) -> Workload:
     """The Deployment that a Kubernetes object describes. Raises ConfigError as `parse_objects`."""
     root = object_node(item, "Deployment")
     spec = root.child("spec")
@@ -90,14 +112,16 @@ def parse_deployment(item: dict[str, Any]) -> Deployment:
     if not containers:
         pod.child("containers").fail("there is no container", "declare at least one container")
     metadata = template.child("metadata")
-    return Deployment(
+    return Workload(
         name=root.child("metadata").child("name").dns_label(),
         replicas=spec.child("replicas").integer(0, 100, default=1),
-        containers=containers,
-        labels=metadata.child("labels").text_map(),
-        annotations=metadata.child("annotations").text_map(),
-        termination_grace=float(
-            pod.child("terminationGracePeriodSeconds").integer(0, 3600, default=30)
+        pod=PodTemplate(
+            containers=containers,
+            labels=metadata.child("labels").text_map(),
+            annotations=metadata.child("annotations").text_map(),
+            termination_grace=float(
+                pod.child("terminationGracePeriodSeconds").integer(0, 3600, default=30)
+            ),
         ),
     )
 
@@ -160,12 +184,14 @@ def _probe(node: Node, ports: tuple[ContainerPort, ...]) -> Probe | None:
         # HTTPS probes verify nothing in Kubernetes either: that it listens says as much.
         plain = kind == "http" and action.child("scheme").text("HTTP") == "HTTP"
         return Probe(
-            kind="http" if plain else "tcp",
-            port=_probe_port(action.child("port"), ports),
-            path=action.child("path").text("/") or "/",
-            headers=tuple(
-                (header.child("name").text(), header.child("value").text())
-                for header in action.child("httpHeaders").items()
+            Handler(
+                kind="http" if plain else "tcp",
+                port=_probe_port(action.child("port"), ports),
+                path=action.child("path").text("/") or "/",
+                headers=tuple(
+                    (header.child("name").text(), header.child("value").text())
+                    for header in action.child("httpHeaders").items()
+                ),
             ),
             initial_delay=node.child("initialDelaySeconds").integer(0, 3600, default=0),
             period=node.child("periodSeconds").integer(1, 3600, default=10),
