@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from lapdev.cluster.driver import LogQuery
 from tests.cluster.clients import DAEMON, client, wait_ready_or_say_why
 from tests.cluster.contract import deployment, spec
 from tests.cluster.local_world import local_world
@@ -62,7 +63,7 @@ async def test_a_killed_container_starts_again(folder: Path) -> None:
         (after,) = driver.pods("shop")
         assert (after.name, after.restarts) == (before.name, 1)
         assert driver.status("shop")[0].detail == ""
-        lines = [line.partition(": ")[2] for line in driver.logs("shop", "web", 10)]
+        lines = [line.text async for line in driver.logs("shop", LogQuery("web"))]
         assert lines == ["serving", "lapdev: was ended by SIGKILL", "serving"]
 
 

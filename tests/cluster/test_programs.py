@@ -38,7 +38,7 @@ def program(*, isolation: bool = True, working_dir: str = "", own_python: bool =
     parsed = parse_workload(manifest)
     services = {"API_SERVICE_HOST": "198.18.2.1"}
     given = options(isolation=isolation)
-    return container_program(parsed, parsed.containers[0], PLACE, given, services)
+    return container_program(parsed, parsed.pod.containers[0], PLACE, given, services, {})
 
 
 def test_words_and_variables_are_expanded_for_this_pod() -> None:

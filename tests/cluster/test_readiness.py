@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lapdev.cluster import readiness
-from lapdev.cluster.manifests import Probe
+from lapdev.cluster.manifests import Handler, Probe
 from lapdev.cluster.readiness import Check, probe_passes, watch
 from lapdev.net.tasks import Tasks
 
@@ -44,12 +44,13 @@ async def answering(text: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
 )
 async def test_an_http_probe_wants_a_status_from_200_to_399(answer: bytes, passes: bool) -> None:
     async with answering(answer) as (port, _):
-        assert await probe_passes("127.0.0.1", Probe("http", port)) is passes
+        assert await probe_passes("127.0.0.1", Probe(Handler("http", port))) is passes
 
 
 async def test_an_http_probe_asks_for_its_path_with_its_headers() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\n\r\n") as (port, asked):
-        probe = Probe("http", port, "/up?x=1", (("Host", "shop"), ("X-Probe", "1")))
+        headers = (("Host", "shop"), ("X-Probe", "1"))
+        probe = Probe(Handler("http", port, path="/up?x=1", headers=headers))
         assert await probe_passes("127.0.0.1", probe)
     (request,) = asked
     assert request.startswith(b"GET /up?x=1 HTTP/1.1\r\nHost: shop\r\n")
@@ -58,8 +59,8 @@ async def test_an_http_probe_asks_for_its_path_with_its_headers() -> None:
 
 async def test_a_tcp_probe_wants_a_connection_and_no_more() -> None:
     async with answering(b"") as (port, _):
-        assert await probe_passes("127.0.0.1", Probe("tcp", port))
-    assert not await probe_passes("127.0.0.1", Probe("tcp", port))
+        assert await probe_passes("127.0.0.1", Probe(Handler("tcp", port)))
+    assert not await probe_passes("127.0.0.1", Probe(Handler("tcp", port)))
 
 
 async def followed(answers: Iterator[bool], check: Check) -> list[bool]:
