@@ -63,9 +63,10 @@ def test_a_label_marks_a_service_too_and_any_other_value_does_not() -> None:
 def test_a_branch_sees_its_own_versions_among_its_bases_objects() -> None:
     base = environment(*shop())
     branch = environment(deployment("api", image="shop:2"), base=base.id)
-    images = {d.name: d.containers[0].image for d in catalog.effective(branch, base).deployments}
+    found = catalog.effective(branch, base)
+    images = {w.name: w.pod.containers[0].image for w in found.workloads}
     assert images == {"web": "shop:1", "api": "shop:2"}
-    assert [s.name for s in catalog.effective(branch, base).services] == ["web", "api"]
+    assert [s.name for s in found.services] == ["web", "api"]
 
 
 def test_an_unknown_service_or_port_is_answered_with_those_there_are() -> None:
@@ -143,7 +144,7 @@ def test_a_whole_manifest_takes_the_place_of_any_other() -> None:
 
 @pytest.mark.parametrize("manifest", [deployment("web"), service("api")])
 def test_a_manifest_of_something_else_is_refused(manifest: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="not one Deployment named api"):
+    with pytest.raises(ConfigError, match="not one workload named api"):
         catalog.changed_workload("api", None, shop(), WorkloadEdit(manifest=manifest))
 
 
