@@ -18,6 +18,7 @@ from lapdev.wire.control import (
     Done,
     Message,
     ReportCluster,
+    ServiceTarget,
     SyncEnvironments,
     Target,
 )
@@ -50,7 +51,12 @@ class CloudLink:
         self._place = place
 
     def stream_opened(self, tunnel: Tunnel, stream: Stream, target: Target) -> None:
-        self._streams.open(stream, target)
+        match target:
+            case ServiceTarget():
+                self._streams.open(stream, target)
+            case _:
+                kind = type(target).__name__
+                stream.refuse(Forbidden(f"a manager does not open {kind}", hop="manager"))
 
     async def call_received(self, tunnel: Tunnel, message: Message) -> Message:
         match message:

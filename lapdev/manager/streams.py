@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 
 from lapdev.cluster.driver import Driver
-from lapdev.errors import ConnectFailed, ConnectTimeout, Forbidden, LapdevError, NotReady
+from lapdev.errors import ConnectFailed, ConnectTimeout, LapdevError, NotReady
 from lapdev.log import AccessLine, AccessLog
 from lapdev.net.listener import dial
 from lapdev.net.relay import Relay
 from lapdev.net.tasks import Tasks
 from lapdev.tunnel import Stream, outlet
-from lapdev.wire.control import ServiceTarget, Target
+from lapdev.wire.control import ServiceTarget
 
 CONNECT_ATTEMPTS = 3
 CONNECT_TIMEOUT = 1.0
@@ -44,13 +44,13 @@ class ServiceStreams:
         self.failed = 0
         self.active = 0
 
-    def open(self, stream: Stream, target: Target) -> None:
+    def open(self, stream: Stream, target: ServiceTarget) -> None:
         """The stream is being joined to one of the target's pods, or refused with the reason."""
         self.opened += 1
         self.active += 1
         self._tasks.spawn(self._join(stream, target), f"stream-{stream.stream_id}")
 
-    async def _join(self, stream: Stream, target: Target) -> None:
+    async def _join(self, stream: Stream, target: ServiceTarget) -> None:
         line = AccessLine(method="STREAM", route=_shown(target))
         started = asyncio.get_running_loop().time()
 
@@ -71,10 +71,8 @@ class ServiceStreams:
             self.failed += 1
             self._finished(line, started)
 
-    async def _connect(self, target: Target, factory: ProtocolFactory) -> Connection:
+    async def _connect(self, target: ServiceTarget, factory: ProtocolFactory) -> Connection:
         """A connection to one of the service's ready pods, each tried in turn."""
-        if not isinstance(target, ServiceTarget):
-            raise Forbidden("a manager opens services, not intercepts", hop="manager")
         self._check(target)
         error: LapdevError | None = None
         tried: set[str] = set()
@@ -106,7 +104,5 @@ class ServiceStreams:
             self._access_log.line(line)
 
 
-def _shown(target: Target) -> str:
-    if isinstance(target, ServiceTarget):
-        return f"{target.service}.{target.namespace}:{target.port}"
-    return "other"
+def _shown(target: ServiceTarget) -> str:
+    return f"{target.service}.{target.namespace}:{target.port}"

@@ -7,7 +7,6 @@ other; a wrong type is refused by the field's name. Nothing here knows what the 
 from __future__ import annotations
 
 import dataclasses
-import re
 import types
 import typing
 from enum import StrEnum
@@ -76,7 +75,7 @@ def _from_plain(wanted: Any, value: object, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         key_type, item_type = arguments
         return {
-            _key_from_plain(key_type, key, where): _from_plain(item_type, item, where)
+            _from_plain(key_type, key, where): _from_plain(item_type, item, where)
             for key, item in value.items()
         }
     if isinstance(wanted, type) and issubclass(wanted, StrEnum) and isinstance(value, str):
@@ -87,12 +86,6 @@ def _from_plain(wanted: Any, value: object, where: str) -> Any:
     if isinstance(wanted, type) and type(value) is wanted:  # bool is not an int here
         return value
     raise RemoteProtocolError(f"{where}: a {type(value).__name__} where {wanted} belongs")
-
-
-def _key_from_plain(wanted: Any, key: object, where: str) -> Any:
-    if wanted is int and isinstance(key, str) and re.fullmatch("0|[1-9][0-9]{0,17}", key):
-        return int(key)
-    return _from_plain(wanted, key, where)
 
 
 def _object_from_plain(cls: type[Any], value: object, where: str) -> Any:

@@ -16,7 +16,7 @@ from lapdev.manager.plan import Place
 from lapdev.manager.reconciler import Reconciler
 from lapdev.manager.reports import Reports
 from lapdev.manager.streams import ServiceStreams
-from lapdev.model import EnvironmentId, EnvironmentStatus, RouteSnapshot
+from lapdev.model import EnvironmentId, EnvironmentStatus, InterceptId, RouteSnapshot
 from lapdev.net.tasks import Tasks
 from lapdev.tunnel import Tunnel, Uplink, UplinkOptions
 from lapdev.wire.control import (
@@ -24,6 +24,7 @@ from lapdev.wire.control import (
     DeleteEnvironment,
     Done,
     EnvironmentRef,
+    InterceptTarget,
     Message,
     ReportCluster,
     ReportEnvironment,
@@ -158,6 +159,13 @@ async def test_a_stream_reaches_the_service_streams(stage: Stage) -> None:
         with pytest.raises(StreamRefused) as refused:
             await stream.wait_accepted()
         assert refused.value.cause == cause
+
+
+async def test_a_manager_opens_no_intercepts(stage: Stage) -> None:
+    stream = stage.tunnel.open_stream(InterceptTarget(InterceptId("i1"), 80), Recorder())
+    with pytest.raises(StreamRefused) as refused:
+        await stream.wait_accepted()
+    assert refused.value.cause == "forbidden"
 
 
 async def test_a_call_that_is_not_the_clouds_is_refused(stage: Stage) -> None:

@@ -153,7 +153,7 @@ async def test_routes_follow_the_driver_and_carry_its_service_hosts(stage: Stage
     snapshot = stage.routes.published[-1][Place(SHOP, "api")]
     assert snapshot.generation == 7
     (row,) = snapshot.branches
-    service, _, rest = row.ports[80].partition(".")
+    service, _, rest = row.ports["api:80"].partition(".")
     assert rest == "shop.svc:80"
     assert service in {item.name for item in stage.driver.applied[-1].services}
 

@@ -239,6 +239,18 @@ def test_branch_services_are_found_by_selector_not_by_name() -> None:
     assert row_front.branch_name == "v2"
 
 
+def test_two_services_of_one_workload_may_use_one_port_number_in_a_branch_too() -> None:
+    metrics = service("metrics", (80, 9090), selector={"app": "api"})
+    found = plan(base(*API, metrics), branch("v2", API[0]))
+    assert found.problems == {}
+    copy = workload(found, found.places[Place(V2, "api")])
+    assert proxies(copy) == [(15001, "api", 80, 8080), (15002, "metrics", 80, 9090)]
+    rows = {row.base_service: row for row in found.branch_services["api"]}
+    assert {name: row.ports for name, row in rows.items()} == {"api": (80,), "metrics": (80,)}
+    targets = [services(found)[rows[name].service].ports[0].target for name in ("api", "metrics")]
+    assert targets == [15001, 15002]
+
+
 def test_a_branch_service_targets_the_sidecar_of_the_branchs_copy() -> None:
     changed = deployment("api", ports={"http": 8181, "taken": 15001})
     found = plan(base(), branch("v2", changed))
@@ -295,14 +307,6 @@ def test_the_workloads_of_a_branch_that_can_run_do() -> None:
     assert Place(V2, "web") in found.places
     assert "workload gone" in found.problems[V2]
     assert "workload also-gone" in found.problems[V2]
-
-
-def test_two_meanings_of_one_port_number_cannot_be_told_apart_by_a_branch() -> None:
-    metrics = service("metrics", (80, 9090), selector={"app": "api"})
-    found = plan(base(*API, metrics), branch("v2", API[0]))
-    assert "services api and metrics" in found.problems[V2]
-    assert "api" not in found.branch_services
-    assert plan(base(*API, metrics)).problems == {}
 
 
 def test_a_bad_base_is_an_error() -> None:

@@ -40,21 +40,24 @@ def test_every_workload_has_a_snapshot_and_unchanged_ones_have_no_rows() -> None
 def test_the_base_of_a_changed_workload_leads_to_the_branchs_service() -> None:
     (row,) = routes(snapshots(base(), branch("v2", API[0])), "api").branches
     assert (row.branch, row.name) == (V2, "v2")
-    assert row.ports[80].startswith("api-")
-    assert row.ports[80].endswith(".shop.svc:80")
+    assert row.ports.keys() == {"api:80"}
+    assert row.ports["api:80"].startswith("api-")
+    assert row.ports["api:80"].endswith(".shop.svc:80")
 
 
 def test_a_branch_has_one_row_over_all_services_of_the_workload() -> None:
     more = service("more", (80, 8080), (9090, 8080), selector={"app": "api"})
     (row,) = routes(snapshots(base(*API, more), branch("v2", API[0])), "api").branches
-    assert sorted(row.ports) == [80, 9090]
-    assert row.ports[80].startswith("api-"), "the first service written has the number"
-    assert row.ports[9090].startswith("more-")
+    assert {port: row.ports[port].partition("-")[0] for port in row.ports} == {
+        "api:80": "api",
+        "more:80": "more",
+        "more:9090": "more",
+    }
 
 
 def test_an_ipv6_host_is_bracketed() -> None:
     (row,) = routes(snapshots(base(), branch("v2", API[0]), host="fd00::1"), "api").branches
-    assert row.ports == {80: "[fd00::1]:80"}
+    assert row.ports == {"api:80": "[fd00::1]:80"}
 
 
 def test_a_branchs_own_sidecar_diverts_nothing() -> None:
@@ -103,12 +106,13 @@ branch_rows = st.builds(
     BranchRoute,
     branch=words.map(EnvironmentId),
     name=words,
-    ports=st.dictionaries(st.integers(1, 3), words, max_size=2),
+    ports=st.dictionaries(words, words, max_size=2),
 )
 intercept_rows = st.builds(
     InterceptRoute,
     intercept=words.map(InterceptId),
     branch=st.none() | words.map(EnvironmentId),
+    service=words,
     ports=st.tuples(st.integers(1, 3)),
     token=words,
     cloud=words,

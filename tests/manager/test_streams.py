@@ -15,12 +15,11 @@ from lapdev.errors import Forbidden, StreamRefused
 from lapdev.log import AccessLog
 from lapdev.manager import streams as module
 from lapdev.manager.streams import ServiceStreams
-from lapdev.model import InterceptId
 from lapdev.net.address import TcpAddress
 from lapdev.net.listener import Listener, bind_tcp, dial, listen
 from lapdev.net.tasks import Tasks
 from lapdev.tunnel import Stream
-from lapdev.wire.control import Done, InterceptTarget, ServiceTarget, Target
+from lapdev.wire.control import Done, ServiceTarget
 from tests.support.fake_driver import FakeDriver
 from tests.support.tunnel_ends import Ends, Recorder, connected
 from tests.support.watch import Watch
@@ -62,7 +61,7 @@ class Stage:
         self.ends.watcher.serve = self._serve
 
     def _serve(self, stream: Stream) -> None:
-        assert stream.target is not None
+        assert isinstance(stream.target, ServiceTarget)
         self.streams.open(stream, stream.target)
 
     def _check(self, target: ServiceTarget) -> None:
@@ -89,11 +88,11 @@ class Stage:
         for connection in self.connections:
             await connection.wait_until(lambda seen: bool(seen.lost))
 
-    def open(self, target: Target = TARGET) -> tuple[Stream, Recorder]:
+    def open(self, target: ServiceTarget = TARGET) -> tuple[Stream, Recorder]:
         recorder = Recorder()
         return self.ends.acceptor.tunnel.open_stream(target, recorder), recorder
 
-    async def refusal(self, target: Target = TARGET) -> StreamRefused:
+    async def refusal(self, target: ServiceTarget = TARGET) -> StreamRefused:
         stream, _ = self.open(target)
         with pytest.raises(StreamRefused) as refused:
             await stream.wait_accepted()
@@ -233,12 +232,6 @@ async def test_what_the_cloud_may_not_dial_is_refused_undialled(stage: Stage) ->
     stage.driver.answers = [(await stage.app(),)]
     assert (await stage.refusal()).cause == "forbidden"
     assert stage.driver.asked == 0
-
-
-async def test_a_manager_opens_no_intercepts(stage: Stage) -> None:
-    refused = await stage.refusal(InterceptTarget(InterceptId("i1"), 80))
-    assert refused.cause == "forbidden"
-    assert (await stage.line())["route"] == "intercept:80"
 
 
 async def test_a_cloud_that_gives_up_while_we_dial_leaves_no_connection(stage: Stage) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from contextlib import AsyncExitStack
 
 import pytest
 
-from lapdev.model import EnvironmentId, Protocol, SidecarIdentity
+from lapdev.model import BranchRoute, EnvironmentId, Protocol, SidecarIdentity, SidecarPort
 from lapdev.net.relay import reset
 from lapdev.sidecar.requests import ANSWERED_BY, MARK
 from tests.support.raw import (
@@ -19,7 +20,7 @@ from tests.support.raw import (
     connect,
     recording_app,
 )
-from tests.support.sidecar import BASE, ONE, TWO, branch, launch, running
+from tests.support.sidecar import BASE, ONE, SERVICE_PORT, TWO, branch, launch, running
 from tests.support.unused import unused_port
 
 BY = ANSWERED_BY.decode()
@@ -70,6 +71,33 @@ async def test_both_branches_and_the_base_share_one_connection(protocol: Protoco
             status, _, body = await ask(client, get("/", environment))
             assert (status, body) == (200, wanted)
         assert [len(app.connections) for app in (base, one, two)] == [1, 1, 1]
+
+
+async def test_two_services_with_one_port_number_lead_to_two_ports_in_a_branch_too() -> None:
+    async with AsyncExitStack() as stack:
+        apps = {
+            name: await stack.enter_async_context(recording_app(says(name)))
+            for name in (b"web", b"metrics", b"web of one", b"metrics of one")
+        }
+        ports = tuple(
+            SidecarPort(0, SERVICE_PORT, apps[name].port, name.decode(), Protocol.HTTP)
+            for name in (b"web", b"metrics")
+        )
+        document = dataclasses.replace(launch(1), ports=ports)
+        row = BranchRoute(
+            ONE,
+            "one",
+            {
+                "web:80": apps[b"web of one"].address,
+                "metrics:80": apps[b"metrics of one"].address,
+            },
+        )
+        sidecar = await stack.enter_async_context(running(document, row))
+        answers = []
+        for address in sidecar.addresses:
+            client = await stack.enter_async_context(connect(address))
+            answers += [(await ask(client, get("/", environment)))[2] for environment in ("", ONE)]
+        assert answers == [b"web", b"web of one", b"metrics", b"metrics of one"]
 
 
 CASES = [
