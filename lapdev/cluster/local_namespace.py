@@ -94,8 +94,6 @@ class LocalNamespace:
             self.subnet.services.give_back(self._services.pop(name))
         self.wanted = wanted
         self._wake.set()
-        for running in self._running.values():
-            running.pod.update_services()
 
     async def aclose(self, grace_limit: float | None = None) -> None:
         """No process, listener or address of the namespace is left."""
@@ -254,7 +252,6 @@ class LocalNamespace:
             options=self.machine.options,
             credentials=self.machine.credentials,
             make_sandbox=self._make_sandbox,
-            service_addresses=lambda: self._services,
             service_environment=self._service_environment,
             configs=lambda: self.wanted.configs,
             on_change=self._wake.set,

@@ -11,6 +11,18 @@ from lapdev.cluster.pod_files import PRIVATE_FOLDERS
 
 
 @dataclass(frozen=True, slots=True)
+class EdgeDoor:
+    """The way from pods to preview URLs: what they dial at their gateway comes out upstream."""
+
+    domain: str
+    """Preview URLs are names below this one."""
+    port: int
+    """The port in preview URLs."""
+    upstream: str
+    """Address of a listener that serves previews and nothing else: `unix:PATH` or `host:port`."""
+
+
+@dataclass(frozen=True, slots=True)
 class LocalOptions:
     runtime_dir: Path
     """For the pods' own files; private to this user, and not seen by pods. A folder `pods` in it is
@@ -30,6 +42,12 @@ class LocalOptions:
     """Where containers without workingDir start."""
     shutdown_grace: float = 3.0
     """Seconds pods get at most to end when the driver closes."""
+    volumes_dir: Path | None = None
+    """Where claims are kept, a folder per namespace; None: `volumes` below `runtime_dir`."""
+    edge: EdgeDoor | None = None
+    """None: pods reach no preview URL."""
+    limits: bool = True
+    """Memory and CPU limits of containers are kept where the machine allows it."""
 
     def sidecar_argv(self) -> list[str]:
         default = (self.python, "-P", "-m", "lapdev", "serve", "--role", "sidecar")

@@ -43,7 +43,6 @@ class Surroundings:
     options: LocalOptions
     credentials: PodCredentials
     make_sandbox: Callable[[Place], Sandbox]
-    service_addresses: Callable[[], dict[str, str]]
     service_environment: Callable[[], dict[str, str]]
     configs: Callable[[], Configs]
     on_change: Callable[[], None]
@@ -129,10 +128,6 @@ class Pod:
         self.stopping = True
         self._wake.set()
 
-    def update_services(self) -> None:
-        if self._sandbox is not None:
-            self._sandbox.update_services(self._around.service_addresses())
-
     async def run(self) -> None:
         """The pod's whole life. Afterwards nothing of it is left but its address."""
         pause = CONTAINER_BACKOFF
@@ -163,7 +158,7 @@ class Pod:
     async def _live(self) -> None:
         """From a new sandbox to its end."""
         sandbox = self._around.make_sandbox(self.place)
-        await sandbox.start(self._around.service_addresses())
+        await sandbox.start()
         self._sandbox, self.problem = sandbox, ""
         try:
             async with Tasks() as tasks:

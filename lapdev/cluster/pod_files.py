@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 PRIVATE_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108
@@ -11,23 +10,47 @@ PRIVATE_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108
 TARGETS = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname")
 
 
-def hosts_text(pod: str, ip: str, namespace: str, services: Mapping[str, str]) -> str:
-    """A hosts file that knows the pod itself and every service under its usual names."""
-    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback", f"{ip} {pod}"]
-    for service, address in sorted(services.items()):
-        qualified = f"{service}.{namespace}"
-        lines.append(
-            f"{address} {service} {qualified} {qualified}.svc {qualified}.svc.cluster.local"
-        )
+CLUSTER_DOMAIN = "cluster.local"
+
+
+@dataclass(frozen=True, slots=True)
+class PodNames:
+    """What a pod knows by name without asking anybody, and whom it asks."""
+
+    hostname: str
+    ip: str
+    namespace: str
+    gateway: str
+    """Where names of the cluster are resolved."""
+    subdomain: str = ""
+    host_aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+def hosts_text(names: PodNames) -> str:
+    """A hosts file that knows the pod itself and its host aliases; services are for DNS."""
+    own = names.hostname
+    if names.subdomain:
+        own = f"{own}.{names.subdomain}.{names.namespace}.svc.{CLUSTER_DOMAIN} {own}"
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback", f"{names.ip} {own}"]
+    lines += [f"{address} {' '.join(aliases)}" for address, aliases in names.host_aliases]
     return "\n".join(lines) + "\n"
 
 
-def write_pod_files(folder: Path, pod: str, gateway: str, hosts: str) -> dict[str, str]:
+def resolver_text(names: PodNames) -> str:
+    """A resolv.conf that asks the gateway, and completes short names as a cluster does."""
+    searched = f"svc.{CLUSTER_DOMAIN}"
+    return (
+        f"nameserver {names.gateway}\n"
+        f"search {names.namespace}.{searched} {searched} {CLUSTER_DOMAIN}\n"
+        "options ndots:5 timeout:2 attempts:2\n"
+    )
+
+
+def write_pod_files(folder: Path, names: PodNames) -> dict[str, str]:
     """Target → file, freshly written below `folder`; `placeholders` there is an `/etc` of them."""
     placeholders = folder / "placeholders"
     placeholders.mkdir(parents=True, exist_ok=True)
-    # Nothing listens for DNS at the gateway: a name that is not in the hosts file fails at once.
-    texts = (hosts, f"nameserver {gateway}\noptions timeout:1 attempts:1\n", f"{pod}\n")
+    texts = (hosts_text(names), resolver_text(names), f"{names.hostname}\n")
     files = {}
     for target, text in zip(TARGETS, texts, strict=True):
         file = folder / Path(target).name
@@ -35,17 +58,6 @@ def write_pod_files(folder: Path, pod: str, gateway: str, hosts: str) -> dict[st
         (placeholders / file.name).touch()
         files[target] = str(file)
     return files
-
-
-def rewrite(file: Path, text: str) -> None:
-    """The file has new content and is the same file: pods that have it mounted see the change."""
-    fd = os.open(file, os.O_WRONLY)
-    try:
-        data = text.encode()
-        os.pwrite(fd, data, 0)
-        os.ftruncate(fd, len(data))
-    finally:
-        os.close(fd)
 
 
 def kept_paths(words: list[str], always: list[str], covered: list[str]) -> list[str]:

@@ -13,18 +13,24 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from lapdev.cluster.manifests import Resources
 from lapdev.cluster.network import Network
-from lapdev.cluster.pod_files import hosts_text, rewrite, write_pod_files
+from lapdev.cluster.pod_files import PodNames, write_pod_files
+from lapdev.cluster.sockets import (
+    listening_ports,
+    pid_namespace,
+    port_owners,
+    processes,
+    session_of,
+)
 from lapdev.cluster.spawner import ENTER_SCRIPT, PAUSE_SCRIPT, Child, Command, Spawner, watch_exit
 from lapdev.cluster.subnets import Subnet
+from lapdev.cluster.volumes import BindMount
 from lapdev.errors import ClusterError
-
-LISTEN_STATE = "0A"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,12 @@ class Place:
     """Folders that are empty in the pod, whatever the machine has there."""
     keep: tuple[str, ...] = ()
     """Paths below those that stay visible."""
+    host_aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(address, names): further lines of the pod's hosts file."""
+    hostname: str = ""
+    """What the pod calls itself; empty: its name."""
+    subdomain: str = ""
+    """The headless service the pod has a name of its own below; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +66,41 @@ class Program:
     output: int | None = None
     """Descriptor that takes standard output and error."""
     fds: tuple[int, ...] = ()
+    container: str = ""
+    """Whose process it is: the name its limits and its oom kills are counted under."""
+    mounts: tuple[BindMount, ...] = ()
+    """What it sees beyond the pod's own files; outer ones before those inside them."""
+    resources: Resources = Resources()  # noqa: RUF009 - frozen
 
 
 class Sandbox(Protocol):
     place: Place
 
-    async def start(self, services: Mapping[str, str]) -> None:
+    async def start(self) -> None:
         """Processes can be started. Raises ClusterError; then there is nothing to clean up."""
 
-    async def spawn(self, program: Program, *, sidecar: bool = False) -> Child:
-        """A new process in the pod. Raises ClusterError when the sandbox has gone."""
+    async def spawn(
+        self, program: Program, *, sidecar: bool = False, beside: Child | None = None
+    ) -> Child:
+        """A new process in the pod. Raises ClusterError when the sandbox has gone.
+
+        `beside`: with the mounts and the limits of that running child, whatever `program` says.
+        """
 
     def listening_ports(self) -> frozenset[int]:
         """TCP ports on which anything in the pod accepts connections."""
 
-    def update_services(self, services: Mapping[str, str]) -> None:
-        """Running processes resolve these services."""
+    def port_owners(self) -> dict[int, frozenset[int]]:
+        """TCP port listened on → session ids of its owners: process ids of what `spawn` started.
+
+        Looks at every process of the pod: for explaining a failure, not for asking often.
+        """
+
+    def oom_kills(self, container: str) -> int:
+        """How often the kernel has ended a process of the container for want of memory.
+
+        0 where the machine does not tell.
+        """
 
     @property
     def holder_pid(self) -> int:
@@ -96,17 +127,17 @@ class IsolatedSandbox:
         """Processes of the pod that are not in its PID namespace."""
         self._gone = asyncio.Event()
 
-    async def start(self, services: Mapping[str, str]) -> None:
-        place = self.place
-        hosts = hosts_text(place.name, place.ip, place.namespace, services)
-        files = write_pod_files(place.folder, place.name, place.subnet.gateway, hosts)
+    async def start(self) -> None:
+        files = write_pod_files(self.place.folder, _names(self.place))
         try:
             await self._start_holder(files)
         except BaseException:
             await asyncio.shield(self.kill())
             raise
 
-    async def spawn(self, program: Program, *, sidecar: bool = False) -> Child:
+    async def spawn(
+        self, program: Program, *, sidecar: bool = False, beside: Child | None = None
+    ) -> Child:
         if self._pidfd < 0 or self._gone.is_set():
             raise ClusterError(f"pod {self.place.name} has gone")
         kind = "sidecar" if sidecar else "container"
@@ -123,13 +154,13 @@ class IsolatedSandbox:
     def listening_ports(self) -> frozenset[int]:
         return listening_ports(Path(f"/proc/{self._pid}/net"))
 
-    def update_services(self, services: Mapping[str, str]) -> None:
-        place = self.place
-        text = hosts_text(place.name, place.ip, place.namespace, services)
-        try:
-            rewrite(place.folder / "hosts", text)
-        except OSError as exc:
-            raise ClusterError(f"cannot tell pod {place.name} of its services: {exc}") from exc
+    def port_owners(self) -> dict[int, frozenset[int]]:
+        namespace = pid_namespace(self._pid)
+        pids = (pid for pid in processes() if namespace and pid_namespace(pid) == namespace)
+        return port_owners(Path(f"/proc/{self._pid}/net"), pids)
+
+    def oom_kills(self, container: str) -> int:
+        return 0
 
     @property
     def holder_pid(self) -> int:
@@ -177,7 +208,7 @@ class IsolatedSandbox:
     def _plan(self, files: dict[str, str]) -> dict[str, object]:
         place = self.place
         return {
-            "name": place.name,
+            "name": place.hostname or place.name,
             "address": place.ip,
             "netmask": str(place.subnet.network.netmask),
             "gateway": place.subnet.gateway,
@@ -197,10 +228,12 @@ class OpenSandbox:
         self._children: list[Child] = []
         self._gone = asyncio.Event()
 
-    async def start(self, services: Mapping[str, str]) -> None:
+    async def start(self) -> None:
         return
 
-    async def spawn(self, program: Program, *, sidecar: bool = False) -> Child:
+    async def spawn(
+        self, program: Program, *, sidecar: bool = False, beside: Child | None = None
+    ) -> Child:
         argv = self._spawner.script(ENTER_SCRIPT, "process", "-1", program.cwd)
         command = Command([*argv, *program.argv], program.env, program.fds, program.output)
         child = await _spawn(self._spawner, command)
@@ -210,8 +243,13 @@ class OpenSandbox:
     def listening_ports(self) -> frozenset[int]:
         return listening_ports(Path("/proc/self/net"), self.place.ip)
 
-    def update_services(self, services: Mapping[str, str]) -> None:
-        return
+    def port_owners(self) -> dict[int, frozenset[int]]:
+        sessions = {child.pid for child in self._children}
+        pids = (pid for pid in processes() if session_of(pid) in sessions)
+        return port_owners(Path("/proc/self/net"), pids, self.place.ip)
+
+    def oom_kills(self, container: str) -> int:
+        return 0
 
     @property
     def holder_pid(self) -> int:
@@ -239,21 +277,15 @@ async def _kill(children: list[Child]) -> None:
         await child.wait()
 
 
-def listening_ports(net: Path, ip: str = "") -> frozenset[int]:
-    """TCP ports in state LISTEN, from a network namespace's /proc files; with `ip`, only there."""
-    wanted = struct.pack("=I", struct.unpack(">I", socket.inet_aton(ip))[0]).hex() if ip else ""
-    ports = set()
-    for name in ("tcp", "tcp6"):
-        try:
-            lines = (net / name).read_text().splitlines()[1:]
-        except OSError:
-            continue  # the process has just ended, or the machine has no IPv6
-        for line in lines:
-            local, state = line.split(maxsplit=4)[1:4:2]
-            address, _, port = local.partition(":")
-            if state == LISTEN_STATE and (not wanted or address.lower() == wanted):
-                ports.add(int(port, 16))
-    return frozenset(ports)
+def _names(place: Place) -> PodNames:
+    return PodNames(
+        hostname=place.hostname or place.name,
+        ip=place.ip,
+        namespace=place.namespace,
+        gateway=place.subnet.gateway,
+        subdomain=place.subdomain,
+        host_aliases=place.host_aliases,
+    )
 
 
 async def _receive(control: socket.socket) -> tuple[bytes, int]:

@@ -4,33 +4,49 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lapdev.cluster.pod_files import hosts_text, kept_paths, rewrite, write_pod_files
+from lapdev.cluster.pod_files import (
+    PodNames,
+    hosts_text,
+    kept_paths,
+    resolver_text,
+    write_pod_files,
+)
+
+NAMES = PodNames("web-x", "198.18.0.2", "shop", "198.18.0.1")
 
 
-def test_services_are_found_under_all_their_names() -> None:
-    text = hosts_text("web-x", "198.18.0.2", "shop", {"b": "198.18.2.2", "api": "198.18.2.1"})
-    assert text.splitlines()[2:] == [
+def test_a_pod_knows_itself_and_its_aliases_without_asking() -> None:
+    aliases = (("127.0.0.1", ("db", "cache")), ("192.0.2.1", ("legacy.example",)))
+    names = PodNames("web-x", "198.18.0.2", "shop", "198.18.0.1", host_aliases=aliases)
+    assert hosts_text(names).splitlines() == [
+        "127.0.0.1 localhost",
+        "::1 localhost ip6-localhost ip6-loopback",
         "198.18.0.2 web-x",
-        "198.18.2.1 api api.shop api.shop.svc api.shop.svc.cluster.local",
-        "198.18.2.2 b b.shop b.shop.svc b.shop.svc.cluster.local",
+        "127.0.0.1 db cache",
+        "192.0.2.1 legacy.example",
+    ]
+
+
+def test_a_pod_of_a_headless_service_has_that_name_first() -> None:
+    names = PodNames("db-0", "198.18.0.2", "shop", "198.18.0.1", subdomain="db")
+    assert hosts_text(names).splitlines()[2] == ("198.18.0.2 db-0.db.shop.svc.cluster.local db-0")
+
+
+def test_short_names_are_completed_as_in_a_cluster() -> None:
+    assert resolver_text(NAMES).splitlines()[:2] == [
+        "nameserver 198.18.0.1",
+        "search shop.svc.cluster.local svc.cluster.local cluster.local",
     ]
 
 
 def test_every_file_has_a_placeholder_for_machines_without_it(tmp_path: Path) -> None:
-    files = write_pod_files(tmp_path, "web-x", "198.18.0.1", "hosts\n")
+    files = write_pod_files(tmp_path, NAMES)
     assert set(files) == {"/etc/hosts", "/etc/resolv.conf", "/etc/hostname"}
-    assert Path(files["/etc/hosts"]).read_text() == "hosts\n"
-    assert "nameserver 198.18.0.1\n" in Path(files["/etc/resolv.conf"]).read_text()
+    assert Path(files["/etc/hosts"]).read_text() == hosts_text(NAMES)
+    assert Path(files["/etc/resolv.conf"]).read_text() == resolver_text(NAMES)
+    assert Path(files["/etc/hostname"]).read_text() == "web-x\n"
     placeholders = {path.name for path in (tmp_path / "placeholders").iterdir()}
     assert placeholders == {"hosts", "resolv.conf", "hostname"}
-
-
-def test_a_rewritten_file_is_still_the_same_file(tmp_path: Path) -> None:
-    file = tmp_path / "hosts"
-    file.write_text("a longer text\n")
-    with file.open() as reader:
-        rewrite(file, "short\n")
-        assert reader.read() == "short\n"
 
 
 def test_only_what_a_covered_folder_would_hide_is_kept(tmp_path: Path) -> None:
