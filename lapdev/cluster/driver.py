@@ -112,6 +112,9 @@ class Driver(Protocol):
     async def retain(self, namespaces: Collection[str]) -> None:
         """Nothing exists of any other namespace, whatever an earlier process left of it."""
 
+    async def wait_gone(self, namespace: str, workloads: Collection[str]) -> None:
+        """No pod exists of those of these workloads that the last applied spec does not list."""
+
     def status(self, namespace: str) -> tuple[WorkloadStatus, ...]:
         """What runs now, per workload of the last applied spec."""
 

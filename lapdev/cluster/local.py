@@ -81,7 +81,13 @@ class LocalDriver:
         await self._close(namespace, None)
 
     async def retain(self, namespaces: Collection[str]) -> None:
-        return
+        others = self._namespaces.keys() - set(namespaces)
+        await asyncio.gather(*(self.delete(name) for name in others))
+
+    async def wait_gone(self, namespace: str, workloads: Collection[str]) -> None:
+        known = self._namespaces.get(namespace)
+        if known is not None:
+            await known.wait_gone(workloads)
 
     def status(self, namespace: str) -> tuple[WorkloadStatus, ...]:
         known = self._namespaces.get(namespace)

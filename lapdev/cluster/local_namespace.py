@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,6 +112,16 @@ class LocalNamespace:
             await self.machine.network.remove_namespace(self.subnet)
         self.machine.plan.give_back(self.subnet)
         shutil.rmtree(self._folder(), ignore_errors=True)
+
+    async def wait_gone(self, workloads: Collection[str]) -> None:
+        """No pod exists of those of these workloads that are not wanted."""
+        while ending := [
+            running.task
+            for running in self._running.values()
+            if (name := running.pod.workload.name) in workloads
+            and name not in self.wanted.workloads
+        ]:
+            await asyncio.wait(ending)
 
     # Questions
 

@@ -182,6 +182,23 @@ async def check_a_workload_that_is_no_longer_listed_goes(world: World) -> None:
         world.driver.endpoints("shop", "api", 80)
 
 
+async def check_a_workload_that_is_gone_has_no_token_left(world: World) -> None:
+    await world.driver.apply(spec(deployment("web"), deployment("api"), with_sidecar=True))
+    await world.wait_ready()
+    await world.driver.apply(spec(deployment("web"), with_sidecar=True))
+    await world.driver.wait_gone("shop", ["web", "api", "never"])
+    assert [identity.workload for identity in world.credentials.valid.values()] == ["web"]
+    await world.driver.wait_gone("none", ["api"])
+
+
+async def check_retaining_a_namespace_removes_the_others(world: World) -> None:
+    await world.driver.apply(spec(deployment("web"), namespace="one"))
+    await world.driver.apply(spec(deployment("web"), namespace="two"))
+    await world.driver.retain({"two", "three"})
+    assert world.driver.status("one") == ()
+    await world.wait_ready("two")
+
+
 async def check_namespaces_do_not_share_names(world: World) -> None:
     await world.driver.apply(spec(deployment("web"), namespace="one"))
     await world.driver.apply(spec(deployment("web"), namespace="two"))

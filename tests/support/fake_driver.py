@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 
-from lapdev.cluster.driver import NamespaceSpec, PodCredentials, SidecarLaunch
+from lapdev.cluster.driver import LogQuery, NamespaceSpec, PodCredentials, SidecarLaunch
 from lapdev.cluster.wanted import (
     WantedNamespace,
     WantedWorkload,
@@ -22,7 +22,7 @@ from lapdev.cluster.wanted import (
     wanted_namespace,
 )
 from lapdev.errors import NoRoute
-from lapdev.model import SidecarIdentity, WorkloadStatus
+from lapdev.model import LogLine, SidecarIdentity, WorkloadStatus
 
 
 class FakeCredentials:
@@ -55,6 +55,7 @@ class FakeDriver:
     """With `hold`, pods stay unready until `make_ready`; else they are ready in the next turn."""
 
     name = "fake"
+    detail = ""
 
     def __init__(
         self,
@@ -137,6 +138,13 @@ class FakeDriver:
         if self._wanted.pop(namespace, None):
             self._changed(namespace)
 
+    async def retain(self, namespaces: Collection[str]) -> None:
+        for namespace in self._wanted.keys() - set(namespaces):
+            await self.delete(namespace)
+
+    async def wait_gone(self, namespace: str, workloads: Collection[str]) -> None:
+        return  # its pods are gone as soon as they are not wanted
+
     def status(self, namespace: str) -> tuple[WorkloadStatus, ...]:
         wanted = self._wanted.get(namespace)
         if wanted is None:
@@ -172,6 +180,10 @@ class FakeDriver:
             if pod.ready and selects(wanted.services[service], pod.workload)
             if (number := endpoint_port(pod.workload, service, declared)) is not None
         )
+
+    async def logs(self, namespace: str, query: LogQuery) -> AsyncIterator[LogLine]:
+        for pod in self.pods(namespace, query.workload):
+            yield LogLine(0.0, pod.name, "web", "serving")
 
     def _start(self, namespace: str, workload: WantedWorkload) -> None:
         self._count += 1
