@@ -33,6 +33,8 @@ from lapdev.cluster.manifests.pod import (
     Volume,
     VolumeSource,
 )
+from lapdev.cluster.manifests.references import check_references, refers_to
+from lapdev.cluster.manifests.template import WORKLOAD_KINDS, pod_template_of
 from lapdev.cluster.manifests.workload import (
     JobPolicy,
     Schedule,
@@ -43,6 +45,7 @@ from lapdev.cluster.manifests.workload import (
 )
 
 __all__ = [
+    "WORKLOAD_KINDS",
     "Claim",
     "ConfigFiles",
     "ConfigKey",
@@ -73,10 +76,13 @@ __all__ = [
     "VolumeSource",
     "Workload",
     "WorkloadKind",
+    "check_references",
     "expand",
     "local_command",
     "merge_patch",
     "parse_objects",
     "parse_workload",
     "pod_env",
+    "pod_template_of",
+    "refers_to",
 ]

@@ -18,6 +18,13 @@ T = TypeVar("T")
 
 SUPPORTED_KINDS = ("Deployment", "Service", "List")
 
+IGNORED_KINDS = frozenset(
+    {"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+    | {"NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler", "PriorityClass"}
+    | {"StorageClass", "PersistentVolume", "LimitRange", "ResourceQuota", "IngressClass"}
+)
+"""Kinds about a cluster's rules and means, which pods on one machine run without."""
+
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
@@ -25,6 +32,8 @@ class Manifests:
     services: tuple[Service, ...]
     configs: tuple[ConfigObject, ...] = ()
     ingresses: tuple[IngressHost, ...] = ()
+    ignored: tuple[str, ...] = ()
+    """Objects that are accepted and do nothing here: `NetworkPolicy/deny`."""
 
     def configs_by_name(self) -> Configs:
         return {(item.kind, item.name): item for item in self.configs}
@@ -38,15 +47,18 @@ def parse_objects(objects: Iterable[dict[str, Any]]) -> Manifests:
     """
     workloads: dict[str, Workload] = {}
     services: dict[str, Service] = {}
+    ignored: list[str] = []
     for place, item in enumerate(_flatten(objects)):
         kind = _kind(item, place)
-        if kind == "Deployment":
+        if kind in IGNORED_KINDS:
+            ignored.append(object_node(item, kind).where.removesuffix(":"))
+        elif kind == "Deployment":
             workload = parse_workload(item)
             _add(workloads, workload.name, workload, kind)
         else:
             service = parse_service(item)
             _add(services, service.name, service, kind)
-    return Manifests(tuple(workloads.values()), tuple(services.values()))
+    return Manifests(tuple(workloads.values()), tuple(services.values()), ignored=tuple(ignored))
 
 
 def _flatten(objects: Iterable[Any]) -> Iterable[Any]:
@@ -61,7 +73,7 @@ def _kind(item: Any, place: int) -> str:
     if not isinstance(item, dict):
         Node(item, f"object {place + 1}").wrong_type("a Kubernetes object (a mapping)")
     kind = item.get("kind")
-    if kind not in ("Deployment", "Service"):
+    if kind not in IGNORED_KINDS and kind not in ("Deployment", "Service"):
         object_node(item, str(kind or "object without kind")).fail(
             "this kind is not supported",
             f"supported kinds are {', '.join(SUPPORTED_KINDS)}; leave other objects out",

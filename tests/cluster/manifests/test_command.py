@@ -19,7 +19,7 @@ def words(
     item = test_deployment.manifest(fields)
     item["spec"]["template"]["metadata"]["annotations"] = annotations
     deployment = parse_workload(item)
-    return local_command(deployment, deployment.containers[0], env, python="/opt/python")
+    return local_command(deployment, deployment.pod.containers[0], env, python="/opt/python")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_the_short_annotation_speaks_for_a_single_container_only() -> None:
     item["spec"]["template"]["spec"]["containers"].append({"name": "b", "command": ["b"]})
     item["spec"]["template"]["metadata"]["annotations"] = {"local.lapdev.dev/command": "c"}
     deployment = parse_workload(item)
-    assert [local_command(deployment, each) for each in deployment.containers] == [["a"], ["b"]]
+    assert [local_command(deployment, each) for each in deployment.pod.containers] == [["a"], ["b"]]
 
 
 @pytest.mark.parametrize("text", ["", "'open", "[1]", "[", "[]"])
@@ -93,7 +93,7 @@ def test_lapdevs_own_python_runs_only_where_it_is_asked_for() -> None:
 
 def environment(*variables: dict[str, Any]) -> dict[str, str]:
     deployment = parse_workload(test_deployment.manifest({"env": list(variables)}))
-    return pod_env(deployment.containers[0], FACTS, {"API_SERVICE_HOST": "10.0.0.1"})
+    return pod_env(deployment.pod.containers[0], FACTS, {"API_SERVICE_HOST": "10.0.0.1"}, {})
 
 
 def field(path: str) -> dict[str, Any]:

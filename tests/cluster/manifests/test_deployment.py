@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lapdev.cluster.manifests import ContainerPort, EnvVar, Probe, parse_workload
+from lapdev.cluster.manifests import ContainerPort, EnvVar, Handler, Probe, parse_workload
 from lapdev.errors import ConfigError
 
 
@@ -25,7 +25,7 @@ def manifest(container: dict[str, Any] | None = None, **pod: Any) -> dict[str, A
 
 
 def container(**fields: Any) -> Any:
-    return parse_workload(manifest(fields)).containers[0]
+    return parse_workload(manifest(fields)).pod.containers[0]
 
 
 def test_a_deployment_with_everything_is_read() -> None:
@@ -43,9 +43,9 @@ def test_a_deployment_with_everything_is_read() -> None:
     )
     item["spec"]["replicas"] = 3
     parsed = parse_workload(item)
-    assert (parsed.name, parsed.replicas, parsed.termination_grace) == ("api", 3, 5.0)
-    assert (parsed.labels, parsed.annotations) == ({"app": "api"}, {"note": "x"})
-    (web,) = parsed.containers
+    assert (parsed.name, parsed.replicas, parsed.pod.termination_grace) == ("api", 3, 5.0)
+    assert (parsed.pod.labels, parsed.pod.annotations) == ({"app": "api"}, {"note": "x"})
+    (web,) = parsed.pod.containers
     assert (web.name, web.image, web.command, web.args) == ("web", "web:1", ("run",), ("-v",))
     assert web.env == (EnvVar("A", "1"), EnvVar("EMPTY"))
     assert web.working_dir == "/app"
@@ -55,8 +55,8 @@ def test_a_deployment_with_everything_is_read() -> None:
 
 def test_defaults_are_those_of_kubernetes() -> None:
     parsed = parse_workload(manifest())
-    assert (parsed.replicas, parsed.termination_grace) == (1, 30.0)
-    assert parsed.containers[0].readiness is None
+    assert (parsed.replicas, parsed.pod.termination_grace) == (1, 30.0)
+    assert parsed.pod.containers[0].readiness is None
 
 
 def test_ports_are_found_by_name_and_number() -> None:
@@ -70,8 +70,8 @@ def test_ports_are_found_by_name_and_number() -> None:
             }
         )
     )
-    assert [parsed.port_named(target) for target in ("http", 99, "none")] == [80, 99, None]
-    assert parsed.containers[0].tcp_ports() == (80,)
+    assert [parsed.pod.port_named(target) for target in ("http", 99, "none")] == [80, 99, None]
+    assert parsed.pod.containers[0].tcp_ports() == (80,)
 
 
 def test_a_field_reference_is_kept_as_a_path() -> None:
@@ -135,15 +135,15 @@ def test_an_http_probe_is_read_with_its_named_port() -> None:
     }
     ports = [{"containerPort": 80, "name": "http"}]
     assert container(ports=ports, readinessProbe=probe).readiness == Probe(
-        "http", 80, "/up", (("X", "1"),), 1, 2, 3, 4
+        Handler("http", 80, path="/up", headers=(("X", "1"),)), 1, 2, 3, 1, 4
     )
 
 
 @pytest.mark.parametrize(
     ("probe", "wanted"),
     [
-        ({"tcpSocket": {"port": 5}}, Probe("tcp", 5)),
-        ({"httpGet": {"port": 5, "scheme": "HTTPS"}}, Probe("tcp", 5)),
+        ({"tcpSocket": {"port": 5}}, Probe(Handler("tcp", 5))),
+        ({"httpGet": {"port": 5, "scheme": "HTTPS"}}, Probe(Handler("tcp", 5))),
         ({"exec": {"command": ["true"]}}, None),
     ],
 )

@@ -50,3 +50,10 @@ def test_what_is_no_object_is_refused_by_its_place() -> None:
 def test_a_name_may_be_there_once(item: Any) -> None:
     with pytest.raises(ConfigError, match=f"{item['kind']}/api: is there twice"):
         parse_objects([item, item])
+
+
+def test_what_means_nothing_here_is_accepted_and_listed() -> None:
+    rule = {"kind": "NetworkPolicy", "metadata": {"name": "deny"}}
+    manifests = parse_objects([{"kind": "Namespace", "metadata": {"name": "shop"}}, rule, SERVICE])
+    assert manifests.ignored == ("Namespace/shop", "NetworkPolicy/deny")
+    assert [item.name for item in manifests.services] == ["api"]
