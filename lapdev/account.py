@@ -4,11 +4,13 @@ For the commands and the devbox alike; no role imports another for it.
 
 The token comes from the environment or a file, never from argv. A client file is
 `{"server": …, "token_file": …}`; one in the user's configuration wins over the one that a
-`serve --role all` on this machine leaves in its data directory.
+`serve --role all` on this machine leaves in its data directory, and that one counts only while its
+supervisor lives: on its address anybody could listen later, and would be given the token.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -20,6 +22,8 @@ from pathlib import Path
 from lapdev.errors import ConfigError
 from lapdev.settings import home_dir
 
+CLIENT_FILE = "client.json"
+LOCK_FILE = "lock"
 _DEVICE_ID_LENGTH = 16
 
 
@@ -43,9 +47,11 @@ def find_account(
     known = _client_file(environ)
     chosen = server or environ.get("LAPDEV_SERVER") or known.get("server", "")
     if not chosen:
+        left = (data_dir(environ) / CLIENT_FILE).exists()
         raise ConfigError(
-            "no server is known on this machine",
-            hint="start one (`lapdev serve`), or set LAPDEV_SERVER and LAPDEV_TOKEN_FILE",
+            "lapdev does not run here any more" if left else "no server is known on this machine",
+            hint="start one (`lapdev up`, `lapdev serve`), "
+            "or set LAPDEV_SERVER and LAPDEV_TOKEN_FILE",
         )
     if not chosen.startswith(("http://", "https://", "unix:/")):
         raise ConfigError(
@@ -64,6 +70,42 @@ def find_account(
             f"no token is known for {chosen}", hint="set LAPDEV_TOKEN_FILE or LAPDEV_TOKEN"
         )
     return Account(chosen, _read_token(Path(path)))
+
+
+def known_server(server: str | None, environ: Mapping[str, str]) -> str:
+    """The address that `find_account` would choose; empty where it would find none.
+
+    Raises:
+        ConfigError: a client file cannot be read.
+    """
+    return server or environ.get("LAPDEV_SERVER") or _client_file(environ).get("server", "")
+
+
+def data_dir(environ: Mapping[str, str]) -> Path:
+    """Where `serve --role all` keeps its state when no flag says otherwise."""
+    if configured := environ.get("LAPDEV_DATA_DIR", ""):
+        return Path(configured)
+    return _xdg(environ, "XDG_DATA_HOME", ".local/share")
+
+
+def supervisor_pid(directory: Path) -> int:
+    """The process that serves from this data directory; 0 when there is none.
+
+    The lock file's word alone proves nothing, for process ids are used again: the process it names
+    must have that very file open. The lock itself is not tried, which could keep a supervisor that
+    starts just now from having it.
+    """
+    try:
+        lock = (directory / LOCK_FILE).stat()
+        pid = int(json.loads((directory / LOCK_FILE).read_bytes())["pid"])
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.path.samestat(descriptor.stat(), lock):
+                return pid
+    return 0
 
 
 def device_id(directory: Path) -> str:
@@ -112,10 +154,10 @@ def _xdg(environ: Mapping[str, str], variable: str, default: str) -> Path:
 
 
 def _client_file(environ: Mapping[str, str]) -> dict[str, str]:
-    for path in (
-        _xdg(environ, "XDG_CONFIG_HOME", ".config") / "client.json",
-        _xdg(environ, "XDG_DATA_HOME", ".local/share") / "client.json",
-    ):
+    own = data_dir(environ)
+    for path in (_xdg(environ, "XDG_CONFIG_HOME", ".config") / CLIENT_FILE, own / CLIENT_FILE):
+        if path.parent == own and not supervisor_pid(own):
+            continue
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,12 @@ import pytest
 from lapdev.account import (
     Account,
     connected_environment,
+    data_dir,
     device_id,
     find_account,
+    known_server,
     state_dir,
+    supervisor_pid,
 )
 from lapdev.errors import ConfigError
 
@@ -29,6 +34,25 @@ def client_file(folder: Path, server: str, token: str) -> Path:
     return home / "token"
 
 
+def data_file(folder: Path, token: str, pid: int = 0) -> int:
+    """The client file of this machine's own server, which lives: the lock file's descriptor.
+
+    `pid` is the process that the lock file names instead of this one, which has it open.
+    """
+    client_file(folder, URL, token)
+    lock = os.open(folder / "lapdev" / "lock", os.O_RDWR | os.O_CREAT)
+    os.write(lock, json.dumps({"pid": pid or os.getpid()}).encode())
+    return lock
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[None]:
+    """This machine has a server of its own, which takes the token `from-data`."""
+    lock = data_file(tmp_path / "data", "from-data")
+    yield
+    os.close(lock)
+
+
 def homes(tmp_path: Path) -> dict[str, str]:
     return {
         "XDG_CONFIG_HOME": str(tmp_path / "config"),
@@ -37,20 +61,20 @@ def homes(tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.usefixtures("served")
 def test_the_client_file_alone_is_enough(tmp_path: Path) -> None:
-    client_file(tmp_path / "data", URL, "from-data")
     assert find_account(None, None, homes(tmp_path)) == Account(URL, "from-data")
 
 
+@pytest.mark.usefixtures("served")
 def test_the_users_configuration_wins_over_the_machines_own_server(tmp_path: Path) -> None:
-    client_file(tmp_path / "data", URL, "from-data")
     client_file(tmp_path / "config", "https://lapdev.example", "from-config")
     found = find_account(None, None, homes(tmp_path))
     assert found == Account("https://lapdev.example", "from-config")
 
 
+@pytest.mark.usefixtures("served")
 def test_the_environment_wins_over_the_client_file(tmp_path: Path) -> None:
-    client_file(tmp_path / "data", URL, "from-data")
     environ = {**homes(tmp_path), "LAPDEV_SERVER": "http://other:1", "LAPDEV_TOKEN": "mine\n"}
     assert find_account(None, None, environ) == Account("http://other:1", "mine")
 
@@ -68,8 +92,8 @@ def test_a_token_file_of_the_environment_is_read(tmp_path: Path) -> None:
     assert find_account(None, None, environ).token == "mine"
 
 
+@pytest.mark.usefixtures("served")
 def test_the_client_files_token_is_not_given_to_another_server(tmp_path: Path) -> None:
-    client_file(tmp_path / "data", URL, "from-data")
     with pytest.raises(ConfigError, match="no token is known for http://evil:1"):
         find_account("http://evil:1", None, homes(tmp_path))
     assert find_account(URL, None, homes(tmp_path)).token == "from-data"
@@ -79,6 +103,41 @@ def test_without_a_server_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no server is known") as caught:
         find_account(None, None, homes(tmp_path))
     assert "LAPDEV_SERVER" in caught.value.hint
+
+
+def test_a_server_that_does_not_run_any_more_is_not_known(tmp_path: Path) -> None:
+    os.close(data_file(tmp_path / "data", "from-data"))
+    assert known_server(None, homes(tmp_path)) == ""
+    with pytest.raises(ConfigError, match="lapdev does not run here any more") as caught:
+        find_account(None, None, homes(tmp_path))
+    assert "lapdev up" in caught.value.hint
+
+
+def test_a_process_that_has_the_servers_old_number_is_not_the_server(tmp_path: Path) -> None:
+    lock = data_file(tmp_path / "data", "from-data", pid=os.getppid())
+    assert supervisor_pid(tmp_path / "data" / "lapdev") == 0
+    os.close(lock)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"pid": "x"}', '{"pid": 999999999}'])
+def test_without_a_holder_of_the_lock_nobody_serves(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "lock").write_text(content)
+    assert supervisor_pid(tmp_path) == 0
+
+
+@pytest.mark.usefixtures("served")
+def test_the_process_that_has_the_lock_serves(tmp_path: Path) -> None:
+    assert supervisor_pid(tmp_path / "data" / "lapdev") == os.getpid()
+    assert known_server(None, homes(tmp_path)) == URL
+    assert known_server("http://x:1", homes(tmp_path)) == "http://x:1"
+
+
+@pytest.mark.usefixtures("served")
+def test_a_data_directory_of_the_environment_is_looked_in(tmp_path: Path) -> None:
+    environ = {"LAPDEV_DATA_DIR": str(tmp_path / "data" / "lapdev"), "HOME": str(tmp_path)}
+    assert data_dir(environ) == tmp_path / "data" / "lapdev"
+    assert find_account(None, None, environ).token == "from-data"
 
 
 @pytest.mark.parametrize("server", ["127.0.0.1:8080", "ftp://x", "unix:relative"])
