@@ -22,7 +22,11 @@ def read_manifests(path: str) -> list[Manifest]:
     Raises:
         ConfigError: names file and line.
     """
-    text = _read(path)
+    return parse_manifests(read_text(path), path)
+
+
+def parse_manifests(text: str, path: str) -> list[Manifest]:
+    """The objects of such a file's text. Raises ConfigError, which names `path` and line."""
     try:
         # Composed first: a node knows its line, a loaded value does not.
         nodes = [node for node in yaml.compose_all(text, yaml.SafeLoader) if node is not None]
@@ -43,15 +47,24 @@ def read_manifests(path: str) -> list[Manifest]:
     return objects
 
 
-def _read(path: str) -> str:
+def read_bytes(path: str) -> bytes:
+    """A file of at most 1 MiB; `-` is standard input. Raises ConfigError."""
     try:
         with Path("/dev/stdin" if path == "-" else path).open("rb") as file:
             content = file.read(FILE_LIMIT_BYTES + 1)
-        if len(content) > FILE_LIMIT_BYTES:
-            raise ConfigError(f"{path}: is larger than 1 MiB", hint="split it")
-        return content.decode("utf-8")
     except OSError as exc:
         raise ConfigError(f"{path}: {exc.strerror}", hint="check the name") from exc
+    except ValueError as exc:  # a NUL in the name
+        raise ConfigError(f"{path!r}: {exc}", hint="check the name") from exc
+    if len(content) > FILE_LIMIT_BYTES:
+        raise ConfigError(f"{path}: is larger than 1 MiB", hint="split it")
+    return content
+
+
+def read_text(path: str) -> str:
+    """As `read_bytes`, of text. Raises ConfigError when it is not UTF-8."""
+    try:
+        return read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}: not UTF-8 at byte {exc.start}", hint="save as UTF-8") from exc
 
