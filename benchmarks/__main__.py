@@ -6,9 +6,13 @@ import argparse
 import platform
 import sysconfig
 
-from benchmarks import http1_parse, sidecar_start
+from benchmarks import environments, http1_parse, sidecar_start
 
-BENCHMARKS = {"http1_parse": http1_parse, "sidecar_start": sidecar_start}
+BENCHMARKS = {
+    "environments": environments,
+    "http1_parse": http1_parse,
+    "sidecar_start": sidecar_start,
+}
 
 
 def main() -> None:
