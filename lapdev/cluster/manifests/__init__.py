@@ -4,7 +4,7 @@ Pure: a loaded document goes in, dataclasses come out, every mistake is a `Confi
 the object, the field and the remedy. Nothing here starts, reads or knows a process.
 """
 
-from lapdev.cluster.manifests.command import PodFacts, expand, local_command, pod_env
+from lapdev.cluster.manifests.command import local_command
 from lapdev.cluster.manifests.config import ConfigObject, Configs
 from lapdev.cluster.manifests.container import (
     ConfigKey,
@@ -19,6 +19,7 @@ from lapdev.cluster.manifests.container import (
     Resources,
     RestartPolicy,
 )
+from lapdev.cluster.manifests.environment import INDEX_ANNOTATION, PodFacts, expand, pod_env
 from lapdev.cluster.manifests.ingress import IngressHost
 from lapdev.cluster.manifests.objects import Manifests, parse_objects
 from lapdev.cluster.manifests.patch import merge_patch
@@ -41,10 +42,11 @@ from lapdev.cluster.manifests.workload import (
     Strategy,
     Workload,
     WorkloadKind,
-    parse_workload,
 )
+from lapdev.cluster.manifests.workload_parts import parse_workload
 
 __all__ = [
+    "INDEX_ANNOTATION",
     "WORKLOAD_KINDS",
     "Claim",
     "ConfigFiles",

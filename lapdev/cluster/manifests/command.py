@@ -1,7 +1,4 @@
-"""What a container runs and with which environment, once its pod has a name and an address.
-
-Implements Kubernetes' dependent environment variables and `$(VAR)` expansion.
-"""
+"""What a container runs as a process on this machine, in place of an image."""
 
 from __future__ import annotations
 
@@ -9,83 +6,19 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from lapdev.cluster.manifests.config import Configs
 from lapdev.cluster.manifests.container import Container
+from lapdev.cluster.manifests.environment import expand
+from lapdev.cluster.manifests.images import known_command
+from lapdev.cluster.manifests.template import template_path
 from lapdev.cluster.manifests.workload import Workload
 from lapdev.errors import ConfigError
 
 COMMAND_ANNOTATION = "local.lapdev.dev/command"
+"""Of the only container; of any one with `.CONTAINER` behind it."""
 PYTHON_ANNOTATION = "local.lapdev.dev/python"
 
-# "$$" is an escaped "$", whatever follows; a "$" before anything else stands for itself.
-_REFERENCE = re.compile(r"\$(?:\$|\((?P<name>[^()]*)\))")
 _BRACED = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
-_SUBSCRIPT = re.compile(r"metadata\.(?P<map>labels|annotations)\['(?P<key>[^']+)'\]")
-
-
-@dataclass(frozen=True, slots=True)
-class PodFacts:
-    """What the downward API may tell a container about its pod."""
-
-    name: str
-    namespace: str
-    ip: str
-    host_ip: str = ""
-    labels: dict[str, str] = field(default_factory=dict)
-    annotations: dict[str, str] = field(default_factory=dict)
-
-    def field(self, path: str) -> str | None:
-        """The value at a fieldRef's path; None when there is no such field."""
-        match = _SUBSCRIPT.fullmatch(path)
-        if match:
-            values = self.labels if match["map"] == "labels" else self.annotations
-            return values.get(match["key"], "")
-        return {
-            "metadata.name": self.name,
-            "metadata.namespace": self.namespace,
-            "metadata.uid": f"{self.namespace}/{self.name}",
-            "status.podIP": self.ip,
-            "status.podIPs": self.ip,
-            "status.hostIP": self.host_ip,
-            "spec.nodeName": "local",
-            "spec.serviceAccountName": "default",
-        }.get(path)
-
-
-def expand(text: str, env: Mapping[str, str]) -> str:
-    """`$(NAME)` becomes its value, `$$` becomes `$`; an unknown name stays as written."""
-
-    def value(match: re.Match[str]) -> str:
-        name = match["name"]
-        return "$" if name is None else env.get(name, match[0])
-
-    return _REFERENCE.sub(value, text)
-
-
-def pod_env(
-    container: Container, facts: PodFacts, services: Mapping[str, str], configs: Configs
-) -> dict[str, str]:
-    """The container's environment: services, `envFrom`, its own; each sees those before it.
-
-    Raises:
-        ConfigError: a fieldRef names a field that pods do not have.
-    """
-    env = dict(services)
-    for variable in container.env:
-        if not variable.field_path:
-            env[variable.name] = expand(variable.value, env)
-            continue
-        value = facts.field(variable.field_path)
-        if value is None:
-            raise ConfigError(
-                f"{container.where}: {variable.name} refers to field {variable.field_path!r},"
-                " which is not supported",
-                hint="use metadata.name, metadata.namespace, status.podIP or status.hostIP",
-            )
-        env[variable.name] = value
-    return env
 
 
 def local_command(
@@ -107,9 +40,9 @@ def local_command(
     # Arguments alone would be passed to an image's entry point, and no image is run here.
     if not annotated and not container.command:
         raise ConfigError(
-            f"{container.where}: has no command to run on this machine",
-            hint=f"set its command, or the annotation {COMMAND_ANNOTATION}.{container.name}"
-            f" on {workload.name}'s pod template (images are not run by the local driver)",
+            f"{container.where}: has no command to run on this machine"
+            + (f" (image {container.image!r:.100})" if container.image else ""),
+            hint=_what_to_add(workload, container),
         )
     if env is not None:
         words = [expand(word, env) for word in words]
@@ -125,10 +58,24 @@ def uses_own_python(workload: Workload) -> bool:
     return workload.pod.annotations.get(PYTHON_ANNOTATION) == "lapdev"
 
 
+def _what_to_add(workload: Workload, container: Container) -> str:
+    """The remedy; for an image whose program is known, the very line."""
+    name = f"{COMMAND_ANNOTATION}.{container.name}"
+    place = ".".join((*template_path(workload.kind), "metadata.annotations"))
+    known = known_command(container.image, container.args)
+    if known:
+        line = f"{name}: {json.dumps(known)}"
+        return f"annotate: {line} (in {place}; images are not run by the local driver)"
+    return (
+        f"set its command, or the annotation {name} in {place} of {workload.where}"
+        " (images are not run by the local driver)"
+    )
+
+
 def _annotated_words(workload: Workload, container: Container) -> list[str]:
     name = f"{COMMAND_ANNOTATION}.{container.name}"
     text = workload.pod.annotations.get(name)
-    if text is None and len(workload.pod.all_containers()) == 1:
+    if text is None and workload.pod.containers == (container,):
         name = COMMAND_ANNOTATION
         text = workload.pod.annotations.get(name)
     if text is None:

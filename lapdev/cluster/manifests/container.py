@@ -43,6 +43,8 @@ class ResourceField:
     resource: str
     container: str = ""
     divisor: str = ""
+    of: Resources | None = None
+    """What that container may use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from lapdev.cluster.manifests.config import ConfigObject, Configs
-from lapdev.cluster.manifests.ingress import IngressHost
+from lapdev.cluster.manifests.config import ConfigObject, Configs, parse_config
+from lapdev.cluster.manifests.ingress import IngressHost, ingress_hosts, parse_ingress
 from lapdev.cluster.manifests.node import Node, object_node
 from lapdev.cluster.manifests.service import parse_service
-from lapdev.cluster.manifests.workload import Workload, parse_workload
+from lapdev.cluster.manifests.template import WORKLOAD_KINDS
+from lapdev.cluster.manifests.workload import Workload, WorkloadKind
+from lapdev.cluster.manifests.workload_parts import parse_workload
 from lapdev.errors import ConfigError
 from lapdev.model import Service
 
-T = TypeVar("T")
+Object = dict[str, Any]
 
-SUPPORTED_KINDS = ("Deployment", "Service", "List")
+CLAIM_KIND = "PersistentVolumeClaim"
+SUPPORTED_KINDS = (*WorkloadKind, "Service", "ConfigMap", "Secret", "Ingress", CLAIM_KIND, "List")
 
 IGNORED_KINDS = frozenset(
     {"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
@@ -24,6 +27,15 @@ IGNORED_KINDS = frozenset(
     | {"StorageClass", "PersistentVolume", "LimitRange", "ResourceQuota", "IngressClass"}
 )
 """Kinds about a cluster's rules and means, which pods on one machine run without."""
+
+_INSTEAD = {
+    "ReplicaSet": "write it as a Deployment",
+    "ReplicationController": "write it as a Deployment (apps/v1)",
+    "Endpoints": "let a Service with type: ExternalName name the host",
+    "EndpointSlice": "let a Service with type: ExternalName name the host",
+    "Kustomization": "give the output of `kubectl kustomize DIRECTORY`",
+    "HTTPRoute": "write the paths as an Ingress",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +51,46 @@ class Manifests:
         return {(item.kind, item.name): item for item in self.configs}
 
 
-def parse_objects(objects: Iterable[dict[str, Any]]) -> Manifests:
+def parse_objects(objects: Iterable[Object]) -> Manifests:
     """What the objects say, each name once.
 
     Raises:
         ConfigError: names the object and the field, and says what to write instead.
     """
-    workloads: dict[str, Workload] = {}
-    services: dict[str, Service] = {}
-    ignored: list[str] = []
-    for place, item in enumerate(_flatten(objects)):
-        kind = _kind(item, place)
-        if kind in IGNORED_KINDS:
-            ignored.append(object_node(item, kind).where.removesuffix(":"))
-        elif kind == "Deployment":
-            workload = parse_workload(item)
-            _add(workloads, workload.name, workload, kind)
-        else:
-            service = parse_service(item)
-            _add(services, service.name, service, kind)
-    return Manifests(tuple(workloads.values()), tuple(services.values()), ignored=tuple(ignored))
+    found = [(_kind(item, place), item) for place, item in enumerate(_flatten(objects))]
+    kept = [(kind, item) for kind, item in found if kind not in IGNORED_KINDS]
+    _refuse_namespaces(kept)
+    for kind, item in kept:
+        if kind == CLAIM_KIND:
+            object_node(item, kind).child("metadata").child("name").object_name()
+    workloads = [parse_workload(item) for kind, item in kept if kind in WORKLOAD_KINDS]
+    services = {
+        service.name: service
+        for service in (parse_service(item) for kind, item in kept if kind == "Service")
+    }
+    configs = [
+        *(parse_config(item, "ConfigMap") for kind, item in kept if kind == "ConfigMap"),
+        *(parse_config(item, "Secret") for kind, item in kept if kind == "Secret"),
+    ]
+    rules = [
+        rule for kind, item in kept if kind == "Ingress" for rule in parse_ingress(item, services)
+    ]
+    _refuse_repeated_names(kept)
+    return Manifests(
+        workloads=tuple(workloads),
+        services=tuple(services.values()),
+        configs=tuple(configs),
+        ingresses=ingress_hosts(rules),
+        ignored=tuple(
+            object_node(item, kind).place for kind, item in found if kind in IGNORED_KINDS
+        ),
+    )
 
 
-def _flatten(objects: Iterable[Any]) -> Iterable[Any]:
+def _flatten(objects: Iterable[Any]) -> Iterator[Any]:
     for item in objects:
         if isinstance(item, dict) and item.get("kind") == "List":
-            yield from _flatten(Node(item, "List:").child("items").value or ())
+            yield from _flatten(node.value for node in Node(item, "List:").child("items").items())
         elif item is not None:  # an empty YAML document
             yield item
 
@@ -73,15 +99,43 @@ def _kind(item: Any, place: int) -> str:
     if not isinstance(item, dict):
         Node(item, f"object {place + 1}").wrong_type("a Kubernetes object (a mapping)")
     kind = item.get("kind")
-    if kind not in IGNORED_KINDS and kind not in ("Deployment", "Service"):
-        object_node(item, str(kind or "object without kind")).fail(
-            "this kind is not supported",
-            f"supported kinds are {', '.join(SUPPORTED_KINDS)}; leave other objects out",
-        )
-    return str(kind)
+    if isinstance(kind, str) and kind in (*SUPPORTED_KINDS, *IGNORED_KINDS):
+        return kind
+    shown = kind[:60] if isinstance(kind, str) and kind else "object without kind"
+    instead = _INSTEAD.get(shown, "leave other objects out")
+    object_node(item, shown).fail(
+        "this kind is not supported", f"{instead}; supported kinds are {', '.join(SUPPORTED_KINDS)}"
+    )
 
 
-def _add(known: dict[str, T], name: str, item: T, kind: str) -> None:
-    if name in known:
-        raise ConfigError(f"{kind}/{name}: is there twice", hint="keep one of the two")
-    known[name] = item
+def _refuse_namespaces(kept: Iterable[tuple[str, Object]]) -> None:
+    """All objects that name a namespace name the same."""
+    first: Node | None = None
+    for kind, item in kept:
+        node = object_node(item, kind).child("metadata").child("namespace")
+        if not node.text(""):
+            continue
+        first = first or node
+        if node.value != first.value:
+            node.fail(
+                f"is {node.value!r:.80}, and {first.place} is {first.value!r:.80}: an environment"
+                " is one namespace",
+                "make an environment of each, or leave metadata.namespace out",
+            )
+
+
+def _refuse_repeated_names(kept: Iterable[tuple[str, Object]]) -> None:
+    """An object is there once; so is a workload's name, whatever its kind."""
+    seen: set[tuple[str, str]] = set()
+    runs: dict[str, str] = {}
+    for kind, item in kept:
+        name = item["metadata"]["name"]
+        if (kind, name) in seen:
+            raise ConfigError(f"{kind}/{name}: is there twice", hint="keep one of the two")
+        seen.add((kind, name))
+        if kind in WORKLOAD_KINDS and runs.setdefault(name, kind) != kind:
+            raise ConfigError(
+                f"{kind}/{name}: {runs[name]}/{name} has the same name",
+                hint="name one of the two differently: workloads of all kinds share their names"
+                " here",
+            )

@@ -7,7 +7,8 @@ from typing import Any
 
 from lapdev.cluster.manifests.command import COMMAND_ANNOTATION
 from lapdev.cluster.manifests.node import Node
-from lapdev.cluster.manifests.workload import parse_workload
+from lapdev.cluster.manifests.template import pod_template_of
+from lapdev.cluster.manifests.workload_parts import parse_workload
 
 CHANGEABLE = ("image", "env", "command", "args", "annotations")
 
@@ -20,33 +21,44 @@ def merge_patch(manifest: dict[str, Any], patch: dict[str, Any]) -> dict[str, An
     command also takes the place of an annotated local command.
 
     Raises:
-        ConfigError: the manifest is no Deployment, or the patch names something it does not have.
+        ConfigError: the manifest runs no pods, or the patch names something it does not have.
     """
     workload = parse_workload(manifest)
     merged = copy.deepcopy(manifest)
-    template = merged["spec"]["template"]
-    containers = {item["name"]: item for item in template["spec"]["containers"]}
+    template = pod_template_of(merged)
+    spec = template["spec"]
+    containers = {
+        item["name"]: item for item in (spec.get("initContainers") or []) + spec["containers"]
+    }
+    only = spec["containers"][0]["name"] if len(spec["containers"]) == 1 else ""
     root = Node(patch, f"patch of {workload.where}:")
     if not isinstance(patch, dict):
         root.wrong_type("a mapping")
-    for name in patch:
+    for name in root.mapping():
         change = root.child(name)
         if name not in containers:
             change.fail("there is no such container", f"containers are {', '.join(containers)}")
         _check_keys(change)
         _apply(containers[name], change)
-        annotations = _annotation_changes(change, name, single=len(containers) == 1)
+        annotations = _annotation_changes(change, name, single=name == only)
         if annotations:
-            known = template.setdefault("metadata", {}).setdefault("annotations", {})
-            _update(known, annotations)
+            _update(_inner(_inner(template, "metadata"), "annotations"), annotations)
     parse_workload(merged)
     return merged
+
+
+def _inner(value: dict[str, Any], key: str) -> dict[str, Any]:
+    """The mapping at `key`, made where the manifest leaves it out."""
+    if value.get(key) is None:
+        value[key] = {}
+    inner: dict[str, Any] = value[key]
+    return inner
 
 
 def _check_keys(change: Node) -> None:
     if not isinstance(change.value, dict):
         change.wrong_type("a mapping")
-    for key in change.value:
+    for key in change.mapping():
         if key not in CHANGEABLE:
             change.child(key).fail("cannot be changed", f"change any of {', '.join(CHANGEABLE)}")
 
@@ -68,9 +80,9 @@ def _env_changes(node: Node) -> dict[str, dict[str, Any] | None]:
     if isinstance(node.value, dict):
         return {
             name: None if value is None else {"name": name, "value": node.child(name).text()}
-            for name, value in node.value.items()
+            for name, value in node.mapping().items()
         }
-    return {item.child("name").text(): dict(item.value) for item in node.items()}
+    return {item.child("name").text(): dict(item.mapping()) for item in node.items()}
 
 
 def _annotation_changes(change: Node, container: str, *, single: bool) -> dict[str, str | None]:
@@ -80,7 +92,7 @@ def _annotation_changes(change: Node, container: str, *, single: bool) -> dict[s
         changes[f"{COMMAND_ANNOTATION}.{container}"] = None
         if single:
             changes[COMMAND_ANNOTATION] = None
-    for name, value in (node.value or {}).items():
+    for name, value in node.mapping().items():
         changes[name] = None if value is None else node.child(name).text()
     return changes
 

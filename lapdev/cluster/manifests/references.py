@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from lapdev.cluster.manifests.config import ConfigKind, ConfigObject, Configs
+from lapdev.cluster.manifests.config import ConfigKind, Reference, find_config
 from lapdev.cluster.manifests.container import Container
 from lapdev.cluster.manifests.ingress import IngressHost
 from lapdev.cluster.manifests.objects import Manifests
 from lapdev.cluster.manifests.pod import ConfigFiles, PodTemplate, Projected, Volume
 from lapdev.errors import ConfigError
 from lapdev.model import Service
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A pod's wish for a ConfigMap or Secret."""
-
-    where: str
-    kind: ConfigKind
-    name: str
-    keys: tuple[str, ...] = ()
-    """Empty: the whole object."""
-    optional: bool = False
 
 
 def container_references(container: Container) -> Iterator[Reference]:
@@ -60,34 +47,6 @@ def pod_references(pod: PodTemplate) -> Iterator[Reference]:
 def refers_to(pod: PodTemplate) -> frozenset[tuple[ConfigKind, str]]:
     """The ConfigMaps and Secrets that the pod's environment and files are made of."""
     return frozenset((found.kind, found.name) for found in pod_references(pod))
-
-
-def find_config(reference: Reference, configs: Configs) -> ConfigObject | None:
-    """The object referred to, with every key asked for; None where it may be missing and is.
-
-    An optional reference to an object that lacks a key gives the object: the key is left out.
-
-    Raises:
-        ConfigError: it has to be there and is not; names object and key.
-    """
-    found = configs.get((reference.kind, reference.name))
-    called = f"{reference.kind}/{reference.name}"
-    if found is None:
-        if reference.optional:
-            return None
-        names = ", ".join(sorted(name for kind, name in configs if kind == reference.kind))
-        raise ConfigError(
-            f"{reference.where}: refers to {called}, which is not there",
-            hint=f"add the {reference.kind}, mark the reference `optional: true`, or name one of:"
-            f" {names or 'none'}",
-        )
-    missing = [key for key in reference.keys if key not in found.data]
-    if missing and not reference.optional:
-        raise ConfigError(
-            f"{reference.where}: {called} has no key {missing[0]!r}",
-            hint=f"its keys are: {', '.join(sorted(found.data)) or 'none'}",
-        )
-    return found
 
 
 def check_references(manifests: Manifests) -> None:

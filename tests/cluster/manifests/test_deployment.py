@@ -81,23 +81,12 @@ def test_a_field_reference_is_kept_as_a_path() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["configMapKeyRef", "secretKeyRef"])
-def test_an_optional_reference_is_left_out(kind: str) -> None:
-    source = {kind: {"name": "x", "key": "y", "optional": True}}
-    assert container(env=[{"name": "A", "valueFrom": source}]).env == ()
-
-
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        (
-            {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "x"}}}]},
-            "A comes from secretKeyRef",
-        ),
         ({"env": [{"name": "A=B"}]}, "'A=B' is not a variable's name"),
         ({"env": [{"name": "A", "value": "\0"}]}, "NUL"),
         ({"env": [{"name": "A", "value": 1}]}, r"env\[0\]\.value: is int"),
-        ({"envFrom": [{}]}, "envFrom is not supported"),
         ({"name": "Web"}, "'Web' is not a name"),
         ({"ports": [{"containerPort": 0}]}, "is 0"),
         ({"command": "run"}, "command: is str, not a list"),
@@ -120,11 +109,6 @@ def test_a_pod_needs_containers() -> None:
         parse_workload({"kind": "Deployment", "metadata": {"name": "api"}, "spec": {}})
 
 
-def test_init_containers_are_refused() -> None:
-    with pytest.raises(ConfigError, match="init containers are not supported"):
-        parse_workload(manifest(initContainers=[{"name": "x"}]))
-
-
 def test_an_http_probe_is_read_with_its_named_port() -> None:
     probe = {
         "httpGet": {"path": "/up", "port": "http", "httpHeaders": [{"name": "X", "value": "1"}]},
@@ -144,7 +128,7 @@ def test_an_http_probe_is_read_with_its_named_port() -> None:
     [
         ({"tcpSocket": {"port": 5}}, Probe(Handler("tcp", 5))),
         ({"httpGet": {"port": 5, "scheme": "HTTPS"}}, Probe(Handler("tcp", 5))),
-        ({"exec": {"command": ["true"]}}, None),
+        ({"grpc": {"port": 5}}, Probe(Handler("tcp", 5))),
     ],
 )
 def test_other_probes_ask_less(probe: dict[str, Any], wanted: Probe | None) -> None:

@@ -30,15 +30,16 @@ def test_lists_are_opened_and_empty_documents_ignored() -> None:
 @pytest.mark.parametrize(
     ("item", "complaint"),
     [
-        ({"kind": "Job", "metadata": {"name": "x"}}, "^Job/x: this kind is not supported"),
+        ({"kind": "Widget", "metadata": {"name": "x"}}, "^Widget/x: this kind is not supported"),
         ({"metadata": {"name": "x"}}, "^object without kind/x: "),
-        ({"kind": "Job", "metadata": ["x"]}, r"^Job/\?: "),
+        ({"kind": "Widget", "metadata": ["x"]}, r"^Widget/\?: "),
+        ({"kind": ["Job"], "metadata": {"name": "x"}}, "^object without kind/x: "),
     ],
 )
 def test_an_unknown_kind_is_refused_with_what_is_supported(item: Any, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint) as caught:
         parse_objects([item])
-    assert "Deployment, Service, List" in caught.value.hint
+    assert "Deployment, StatefulSet, " in caught.value.hint
 
 
 def test_what_is_no_object_is_refused_by_its_place() -> None:

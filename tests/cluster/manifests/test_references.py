@@ -102,7 +102,7 @@ def test_what_is_missing_is_named_with_who_needs_it(
 
 def test_a_target_port_by_name_is_a_containers() -> None:
     wrong = Service("api", {"app": "api"}, (ServicePort(80, "web"),))
-    with pytest.raises(ConfigError, match="port 80 leads to 'web'.* of Deployment/api") as caught:
+    with pytest.raises(ConfigError, match=r"port 80 leads to 'web'.* of Deployment/api") as caught:
         check_references(Manifests((workload(),), (wrong,)))
     assert "one of: http" in caught.value.hint
     check_references(Manifests((), (wrong,)))

@@ -68,7 +68,10 @@ def test_our_annotations_count_as_labels_and_a_label_wins() -> None:
 @pytest.mark.parametrize(
     ("item", "complaint"),
     [
-        (manifest(type="ExternalName"), r"Service/api: spec\.type: ExternalName"),
+        (manifest(type="ExternalName"), r"Service/api: spec\.externalName: is nothing"),
+        (manifest(type="ExternalName", externalName="a b"), "'a b' is not a name"),
+        (manifest(type="Other"), "spec.type: is 'Other'"),
+        (manifest(selector={}), "selects no pods"),
         (manifest(selector=None), "selects no pods"),
         (manifest({"port": 70000}), "is 70000"),
         (manifest({"port": 80, "targetPort": 0}), "targetPort: is 0"),
@@ -78,3 +81,16 @@ def test_our_annotations_count_as_labels_and_a_label_wins() -> None:
 def test_a_service_that_leads_nowhere_is_refused(item: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         parse_service(item)
+
+
+def test_an_external_name_selects_nothing() -> None:
+    service = parse_service(manifest(type="ExternalName", externalName="DB.example.com."))
+    assert (service.external_name, service.selector) == ("db.example.com", {})
+    assert not service.headless
+
+
+def test_a_headless_service_may_publish_pods_that_are_not_ready() -> None:
+    service = parse_service(manifest(clusterIP="None", publishNotReadyAddresses=True))
+    assert (service.headless, service.publish_not_ready) == (True, True)
+    plain = parse_service(manifest({"port": 80}))
+    assert (plain.headless, plain.publish_not_ready, plain.external_name) == (False, False, "")

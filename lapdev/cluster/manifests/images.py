@@ -1,0 +1,66 @@
+"""Well-known images, and the program on this machine that does what they do."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+_POSTGRES = (
+    """sh -c 'PATH="$PATH:$(ls -d /usr/lib/postgresql/*/bin | tail -1)";"""
+    """ test -s "$PGDATA/PG_VERSION" || initdb -U postgres -D "$PGDATA";"""
+    """ exec postgres -D "$PGDATA"'"""
+)
+_MYSQL = (
+    "sh -c 'test -d /var/lib/mysql/mysql || mysqld --initialize-insecure --datadir=/var/lib/mysql;"
+    " exec mysqld --datadir=/var/lib/mysql'"
+)
+_MARIADB = (
+    "sh -c 'test -d /var/lib/mysql/mysql || mariadb-install-db --datadir=/var/lib/mysql;"
+    " exec mariadbd --datadir=/var/lib/mysql'"
+)
+# By the first of these words in the image's name. Programs that are asked for their arguments only
+# stand alone; the others get the container's arguments, as the image's entry point would.
+_COMMANDS = {
+    "redis": "redis-server",
+    "valkey": "valkey-server",
+    "postgres": _POSTGRES,
+    "postgresql": _POSTGRES,
+    "postgis": _POSTGRES,
+    "mysql": _MYSQL,
+    "mariadb": _MARIADB,
+    "memcached": "memcached",
+    "nginx": "nginx -g 'daemon off;'",
+    "httpd": "apache2 -D FOREGROUND",
+    "mongo": "mongod --bind_ip_all",
+    "mongodb": "mongod --bind_ip_all",
+    "rabbitmq": "rabbitmq-server",
+    "traefik": "traefik",
+    "caddy": "caddy run --config /etc/caddy/Caddyfile",
+    "minio": "minio",
+    "nats": "nats-server",
+    "adminer": "php -S 0.0.0.0:8080",
+    "python": "python3 app.py",
+    "node": "node index.js",
+    "golang": "go run .",
+    "php": "php -S 0.0.0.0:80",
+    "ruby": "ruby app.rb",
+    "busybox": "sleep infinity",
+}
+_INTERPRETERS = frozenset({"python", "node", "golang", "php", "ruby", "busybox"})
+"""Their entry point runs the arguments themselves."""
+
+
+def known_command(image: str, args: Sequence[str] = ()) -> str:
+    """A shell line for a container of that image, empty when its program is not known."""
+    name = image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
+    for word in re.split(r"[^a-z0-9]+", name):
+        command = _COMMANDS.get(word)
+        if command is None:
+            continue
+        if not args:
+            return command
+        if word in _INTERPRETERS or args[0] == command.split()[0]:
+            return shlex.join(args)
+        return command if command.startswith("sh -c") else f"{command} {shlex.join(args)}"
+    return ""
