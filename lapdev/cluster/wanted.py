@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lapdev.cluster.driver import NamespaceSpec, SidecarPlan, WorkloadSpec
 from lapdev.cluster.manifests import (
     Configs,
     PodFacts,
     Workload,
+    check_configs,
     local_command,
     parse_workload,
     pod_env,
 )
+from lapdev.cluster.pod_digests import pod_digests
 from lapdev.errors import ConfigError, NoRoute
 from lapdev.model import Service, ServicePort
 
@@ -26,7 +26,12 @@ class WantedWorkload:
     facts: Workload
     sidecar: SidecarPlan | None
     digest: str
-    """Equal digests: the same pods will do. The number of replicas is not part of it."""
+    """Equal digests: the same pods will do. Neither replicas nor a schedule are part of it; what
+    the pods refer to in ConfigMaps and Secrets is. Of a Job: equal digests, the same run."""
+    container_digests: dict[str, str] = field(default_factory=dict)
+    """By name, init containers too: what is written, its local command, what it refers to."""
+    pod_digest: str = ""
+    """Everything else of the pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +63,18 @@ def _wanted_workload(spec: WorkloadSpec, configs: Configs) -> WantedWorkload:
     for container in facts.pod.all_containers():
         local_command(facts, container)
         pod_env(container, PodFacts(spec.name, "", ""), {}, configs)
+    check_configs(facts, configs)
     sidecar = dataclasses.asdict(spec.sidecar) if spec.sidecar else None
-    template = json.dumps([spec.manifest["spec"]["template"], sidecar], sort_keys=True, default=str)
-    digest = hashlib.sha256(template.encode()).hexdigest()
-    return WantedWorkload(spec.name, facts, spec.sidecar, digest)
+    digests = pod_digests(spec.manifest, facts.pod, configs, sidecar)
+    return WantedWorkload(
+        spec.name, facts, spec.sidecar, digests.whole, digests.containers, digests.pod
+    )
 
 
 def selects(service: Service, workload: WantedWorkload) -> bool:
-    """The service serves the workload's pods."""
-    return service.selector.items() <= workload.facts.pod.labels.items()
+    """The service serves the workload's pods. One without a selector serves none."""
+    labels = workload.facts.pod.labels
+    return bool(service.selector) and service.selector.items() <= labels.items()
 
 
 def endpoint_port(workload: WantedWorkload, service: str, port: ServicePort) -> int | None:

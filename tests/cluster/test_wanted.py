@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from lapdev.cluster.driver import NamespaceSpec, WorkloadSpec
+from lapdev.cluster.manifests import ConfigObject
 from lapdev.cluster.wanted import endpoint_port, selects, service_port, wanted_namespace
 from lapdev.errors import ConfigError, NoRoute
 from lapdev.model import Service, ServicePort
@@ -59,3 +62,18 @@ def test_a_port_that_is_not_declared_is_no_route() -> None:
         service_port(wanted, "web", 81)
     with pytest.raises(NoRoute, match="an unknown namespace"):
         service_port(None, "web", 80)
+
+
+def test_an_external_name_has_no_pods() -> None:
+    workload = wanted_namespace(spec(deployment("web"))).workloads["web"]
+    assert not selects(Service("far", {}, (), external_name="example.com"), workload)
+
+
+def test_what_a_volume_needs_has_to_be_there() -> None:
+    manifest = deployment("web")
+    pod = manifest["spec"]["template"]["spec"]
+    pod["volumes"] = [{"name": "files", "configMap": {"name": "conf"}}]
+    with pytest.raises(ConfigError, match="Deployment/web: volume files: refers to ConfigMap/conf"):
+        wanted_namespace(spec(manifest))
+    found = dataclasses.replace(spec(manifest), configs=(ConfigObject("ConfigMap", "conf"),))
+    assert wanted_namespace(found).workloads["web"].container_digests.keys() == {"web"}

@@ -5,7 +5,7 @@ the object, the field and the remedy. Nothing here starts, reads or knows a proc
 """
 
 from lapdev.cluster.manifests.command import local_command
-from lapdev.cluster.manifests.config import ConfigObject, Configs
+from lapdev.cluster.manifests.config import ConfigObject, Configs, Reference
 from lapdev.cluster.manifests.container import (
     ConfigKey,
     Container,
@@ -34,7 +34,13 @@ from lapdev.cluster.manifests.pod import (
     Volume,
     VolumeSource,
 )
-from lapdev.cluster.manifests.references import check_references, refers_to
+from lapdev.cluster.manifests.references import (
+    check_configs,
+    check_references,
+    container_references,
+    refers_to,
+    volume_references,
+)
 from lapdev.cluster.manifests.template import WORKLOAD_KINDS, pod_template_of
 from lapdev.cluster.manifests.workload import (
     JobPolicy,
@@ -69,6 +75,7 @@ __all__ = [
     "PodTemplate",
     "Probe",
     "Projected",
+    "Reference",
     "ResourceField",
     "Resources",
     "RestartPolicy",
@@ -78,7 +85,9 @@ __all__ = [
     "VolumeSource",
     "Workload",
     "WorkloadKind",
+    "check_configs",
     "check_references",
+    "container_references",
     "expand",
     "local_command",
     "merge_patch",
@@ -87,4 +96,5 @@ __all__ = [
     "pod_env",
     "pod_template_of",
     "refers_to",
+    "volume_references",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
-from lapdev.cluster.manifests.config import ConfigKind, Reference, find_config
+from lapdev.cluster.manifests.config import ConfigKind, Configs, Reference, find_config
 from lapdev.cluster.manifests.container import Container
 from lapdev.cluster.manifests.ingress import IngressHost
 from lapdev.cluster.manifests.objects import Manifests
 from lapdev.cluster.manifests.pod import ConfigFiles, PodTemplate, Projected, Volume
+from lapdev.cluster.manifests.workload import Workload
 from lapdev.errors import ConfigError
 from lapdev.model import Service
 
@@ -49,6 +51,21 @@ def refers_to(pod: PodTemplate) -> frozenset[tuple[ConfigKind, str]]:
     return frozenset((found.kind, found.name) for found in pod_references(pod))
 
 
+def check_configs(workload: Workload, configs: Configs) -> None:
+    """The ConfigMaps and Secrets that the workload's pods need are there, with every key.
+
+    Raises:
+        ConfigError: names container or volume, object, key, and the remedy.
+    """
+    for container in workload.pod.all_containers():
+        for reference in container_references(container):
+            find_config(reference, configs)
+    for volume in workload.pod.volumes:
+        for reference in volume_references(volume):
+            named = dataclasses.replace(reference, where=f"{workload.where}: {reference.where}")
+            find_config(named, configs)
+
+
 def check_references(manifests: Manifests) -> None:
     """Everything that the objects need of each other is among them.
 
@@ -57,15 +74,7 @@ def check_references(manifests: Manifests) -> None:
     """
     configs = manifests.configs_by_name()
     for workload in manifests.workloads:
-        for container in workload.pod.all_containers():
-            for reference in container_references(container):
-                find_config(reference, configs)
-        for volume in workload.pod.volumes:
-            for reference in volume_references(volume):
-                try:
-                    find_config(reference, configs)
-                except ConfigError as exc:
-                    raise ConfigError(f"{workload.where}: {exc.detail}", hint=exc.hint) from exc
+        check_configs(workload, configs)
     for service in manifests.services:
         _check_targets(service, manifests)
     services = {service.name: service for service in manifests.services}
