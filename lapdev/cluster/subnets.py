@@ -27,15 +27,25 @@ class Pool:
     _next: int = 0
 
     def take(self) -> str:
-        if self._next < self.network.num_addresses - self.skip - 1:
+        """Raises ClusterError when all are in use."""
+        self.check_room(1)
+        if self._next < self._size:
             self._next += 1
             return str(self.network[self.skip + self._next - 1])
-        if not self._free:
-            raise ClusterError(
-                f"all addresses of {self.network} are in use",
-                hint="delete environments or workloads that are no longer needed",
-            )
         return self._free.pop(0)
+
+    def check_room(self, count: int) -> None:
+        """Raises ClusterError when `take` would, before that many have been taken."""
+        if count > self._size - self._next + len(self._free):
+            raise ClusterError(
+                f"all {self._size} addresses of {self.network} are in use",
+                hint="delete workloads or services that are no longer needed, or use a second"
+                " environment",
+            )
+
+    @property
+    def _size(self) -> int:
+        return self.network.num_addresses - self.skip - 1
 
     def give_back(self, address: str) -> None:
         self._free.append(address)

@@ -44,5 +44,5 @@ def test_an_address_is_reused_as_late_as_possible_and_broadcast_never() -> None:
     pool.give_back(taken[0])
     rest = [pool.take() for _ in range(4)]
     assert rest == ["198.18.0.4", "198.18.0.5", "198.18.0.6", taken[0]]
-    with pytest.raises(ClusterError, match=r"all addresses of 198\.18\.0\.0/29"):
+    with pytest.raises(ClusterError, match=r"all 5 addresses of 198\.18\.0\.0/29"):
         pool.take()
