@@ -108,6 +108,8 @@ class PreviewUrl:
     name the preview, and a path without one is not found."""
     tcp_port: int | None = None
     """A raw TCP preview: the port it is reached at. It has no host of its own."""
+    name: str = ""
+    """With routes: what the Ingress that asked for it is called, which its label begins with."""
 
 
 @dataclass(frozen=True, slots=True)

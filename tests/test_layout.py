@@ -49,6 +49,7 @@ COVERED_BY = {
     "lapdev/demo/checks/scene.py": "tests/e2e/test_demo_check.py",
     "lapdev/demo/checks/streaming.py": "tests/e2e/test_demo_check.py",
     "lapdev/store/migrations/versions/v0001_first_tables.py": "tests/store/test_migrate.py",
+    "lapdev/store/migrations/versions/v0002_kinds_of_previews.py": "tests/store/test_migrate.py",
 }
 """Module → the test, or the folder of tests, that covers it in place of its own file."""
 

@@ -14,11 +14,14 @@ from typing import Protocol
 
 from lapdev.cloud import catalog
 from lapdev.cloud.catalog import Manifest, WorkloadEdit
+from lapdev.cloud.changes import Changes, compare
 from lapdev.cloud.tokens import InterceptTokens, sha256_hex
-from lapdev.cluster.manifests import Manifests, WorkloadKind, parse_objects
+from lapdev.cloud.wishes import offered_ports, preview_wishes
+from lapdev.cluster.manifests import Manifests, WorkloadKind, check_references, parse_objects
 from lapdev.errors import ConfigError, NotFound
 from lapdev.model import (
     Cluster,
+    ClusterId,
     ClusterStatus,
     DeviceId,
     Environment,
@@ -33,8 +36,9 @@ from lapdev.model import (
     WorkloadStatus,
 )
 from lapdev.net.tasks import Tasks
-from lapdev.store import NewEnvironment, Store
+from lapdev.store import NewEnvironment, PreviewWish, Store
 from lapdev.store.names import new_id
+from lapdev.wire.control import LogsTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,11 @@ class ClusterLink(Protocol):
     def changed(self, environment: EnvironmentId) -> None:
         """What is stored of the environment changed: managers and indexes get to know it.
 
-        Also after it was removed, and when it got a preview URL.
+        Also after it was removed.
         """
+
+    def previews_changed(self) -> None:
+        """What is stored of previews changed: indexes and listeners get to know it."""
 
     async def delete(self, environment: Environment) -> None:
         """Nothing of the environment runs any more, or its absent cluster will see to it.
@@ -67,6 +74,15 @@ class ClusterLink(Protocol):
 
     def cluster_status(self, cluster: Cluster) -> ClusterStatus:
         """How the cluster is connected; its stored status if it never was in this process."""
+
+    def cluster_detail(self, cluster: Cluster) -> str:
+        """What its machine cannot do for pods, as its manager last said."""
+
+    async def previews_settled(self) -> None:
+        """Listeners are as `previews_changed` and `changed` have announced."""
+
+    def preview_problem(self, preview: PreviewUrl) -> str:
+        """Why the preview is not served; empty when it is."""
 
     def device_connected(self, device: DeviceId) -> bool:
         """A devbox of this device is connected."""
@@ -99,6 +115,38 @@ class EnvironmentView:
 
 
 @dataclass(frozen=True, slots=True)
+class PutView:
+    """An environment after its objects were put, and what that changed."""
+
+    view: EnvironmentView
+    created: bool
+    changes: Changes
+    ignored: tuple[str, ...]
+    """Objects that were accepted and do nothing here: `NetworkPolicy/deny`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuestion:
+    """Which lines somebody wants to read."""
+
+    workload: str = ""
+    """May be empty where there is only one."""
+    container: str = ""
+    """Empty: all."""
+    lines: int = 100
+    follow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """Whose lines are wanted, and where they are."""
+
+    environment: Environment
+    """Its pods': a branch shows its base's workloads, where it did not change them."""
+    target: LogsTarget
+
+
+@dataclass(frozen=True, slots=True)
 class InterceptWish:
     """What a developer asks for."""
 
@@ -116,8 +164,8 @@ class ApiService:
     store: Store
     link: ClusterLink
     tokens: InterceptTokens
-    preview_url: Callable[[str], str]
-    """Label → the whole URL."""
+    preview_url: Callable[[PreviewUrl], str]
+    """The whole URL that leads to it."""
     tasks: Tasks = field(default_factory=Tasks)
     """Owns deletions, which outlive the call that asked for them. Closed by `aclose`."""
     _deletions: dict[EnvironmentId, asyncio.Task[None]] = field(default_factory=dict)
@@ -133,7 +181,11 @@ class ApiService:
         return [self._with_status(cluster) for cluster in await self.store.clusters()]
 
     def _with_status(self, cluster: Cluster) -> Cluster:
-        return dataclasses.replace(cluster, status=self.link.cluster_status(cluster))
+        return dataclasses.replace(
+            cluster,
+            status=self.link.cluster_status(cluster),
+            detail=self.link.cluster_detail(cluster),
+        )
 
     # Environments
 
@@ -152,6 +204,7 @@ class ApiService:
         environment = await self.store.environment(ref)
         base = None if environment.base is None else await self.store.environment(environment.base)
         cluster = await self.store.cluster(environment.cluster)
+        previews = await self.previews(environment.id)
         live = self.link.status(environment)
         if not live.services:
             services = catalog.effective(environment, base).services
@@ -162,7 +215,7 @@ class ApiService:
             ),
             live=live,
             branches=tuple(await self.store.branches(environment.id)),
-            previews=tuple(await self.store.previews(environment.id)),
+            previews=tuple(previews),
             intercepts=tuple(await self.store.intercepts(environment.id)),
         )
 
@@ -173,19 +226,37 @@ class ApiService:
 
         `cluster` is a name or id; empty takes the only cluster there is.
         """
-        flat = catalog.flatten(objects)
-        manifests = parse_objects(flat)
-        if not manifests.workloads:
-            kinds = ", ".join(WorkloadKind)
-            raise ConfigError("the manifests have nothing to run", hint=f"add one of: {kinds}")
-        new = NewEnvironment(
-            name=name,
-            kind=kind,
-            cluster=(await self._choose_cluster(cluster)).id,
-            manifests=flat,
-            previews=catalog.marked_previews(manifests),
-        )
+        chosen = await self._choose_cluster(cluster)
+        new, _ = _new_environment(name, kind, chosen.id, objects)
         return await self._pushed(await self.store.create_environment(new))
+
+    async def put_environment(
+        self, name: str, kind: EnvironmentKind | None, cluster: str, objects: Sequence[Manifest]
+    ) -> PutView:
+        """A personal or shared environment runs exactly these objects, and is on its way there.
+
+        Without a `kind`, or a `cluster`, one that is there keeps its own. Nothing is pushed when
+        nothing changed.
+        """
+        present = await self._environment_named(name)
+        if cluster or present is None:
+            chosen = (await self._choose_cluster(cluster)).id
+        else:
+            chosen = present.cluster
+        new, ignored = _new_environment(name, kind or EnvironmentKind.SHARED, chosen, objects)
+        put = await self.store.put_environment(new, any_kind=kind is None)
+        for touched in put.touched:
+            self.link.changed(touched)
+        before = () if put.before is None else put.before.manifests
+        return PutView(
+            await self.view(put.environment.id),
+            put.before is None,
+            compare(before, new.manifests),
+            ignored,
+        )
+
+    async def _environment_named(self, name: str) -> Environment | None:
+        return next((e for e in await self.store.environments() if e.name == name), None)
 
     async def create_branch(self, base: str, name: str) -> EnvironmentView:
         """A branch without changes."""
@@ -206,7 +277,8 @@ class ApiService:
         """The branch uses its base's version of the workload again. Idempotent."""
 
         def reset(own: Manifest | None, base: Sequence[Manifest]) -> None:
-            catalog.base_workload(workload, base)
+            if own is None:  # its own may be all that is left of the workload
+                catalog.base_workload(workload, base)
 
         return await self._pushed(await self.store.change_workload(branch, workload, reset))
 
@@ -277,19 +349,40 @@ class ApiService:
             return catalog.effective(environment, None)
         return catalog.effective(environment, await self.store.environment(environment.base))
 
+    # Logs
+
+    async def log_source(self, ref: str, query: LogQuestion) -> LogSource:
+        """Where to read what a workload of the environment prints."""
+        environment = await self.store.environment(ref)
+        base = None if environment.base is None else await self.store.environment(environment.base)
+        owner, name = catalog.log_source(environment, base, query.workload, query.container)
+        target = LogsTarget(owner.id, name, query.container, query.lines, query.follow)
+        return LogSource(owner, target)
+
     # Previews
 
     async def previews(self, ref: str) -> list[PreviewUrl]:
         """The preview URLs of an environment."""
-        return await self.store.previews(ref)
+        found = await self.store.previews(ref)
+        if any(preview.tcp_port is not None for preview in found):
+            await self.link.previews_settled()  # so that what is said of their ports is true
+        return found
 
-    async def create_preview(self, ref: str, service: str, port: int) -> PreviewUrl:
-        """A preview URL for a service port that the environment has."""
+    async def create_preview(self, ref: str, wish: PreviewWish) -> tuple[PreviewUrl, bool]:
+        """The preview of a service port that the environment has, and whether it is new."""
         environment = await self.store.environment(ref)
-        catalog.service_port(await self._effective(environment), service, port)
-        preview = await self.store.create_preview(environment.id, service, port)
-        self.link.changed(environment.id)  # the edge's index, too, is made from what is stored
-        return preview
+        catalog.service_port(await self._effective(environment), wish.service, wish.port)
+        preview, new = await self.store.create_preview(environment.id, wish)
+        if new:
+            self.link.previews_changed()
+        if wish.tcp:
+            await self.link.previews_settled()
+        return preview, new
+
+    async def remove_preview(self, label: str) -> None:
+        """The preview is gone, and what it was reached by leads nowhere."""
+        await self.store.remove_preview(label)
+        self.link.previews_changed()
 
     # Intercepts
 
@@ -306,7 +399,7 @@ class ApiService:
         """
         environment = await self.store.environment(ref)
         manifests = await self._effective(environment)
-        service = catalog.service_named(manifests, wish.service)
+        service = catalog.interceptable(manifests, wish.service)
         intercept = Intercept(
             id=InterceptId(new_id()),
             environment=environment.id,
@@ -335,3 +428,28 @@ class ApiService:
     def _ended(self, intercept: Intercept) -> None:
         self.link.intercept_removed(intercept.id)
         self.link.intercepts_changed(intercept.device)
+
+
+def _new_environment(
+    name: str, kind: EnvironmentKind, cluster: ClusterId, objects: Sequence[Manifest]
+) -> tuple[NewEnvironment, tuple[str, ...]]:
+    """What the store needs of these objects, and which of them do nothing here.
+
+    Raises:
+        ConfigError: an object is wrong, or refers to what is not there.
+    """
+    flat = catalog.flatten(objects)
+    manifests = parse_objects(flat)
+    if not manifests.workloads:
+        kinds = ", ".join(WorkloadKind)
+        raise ConfigError("the manifests have nothing to run", hint=f"add one of: {kinds}")
+    check_references(manifests)
+    new = NewEnvironment(
+        name=name,
+        kind=kind,
+        cluster=cluster,
+        manifests=flat,
+        previews=preview_wishes(manifests),
+        offered=offered_ports(manifests),
+    )
+    return new, manifests.ignored

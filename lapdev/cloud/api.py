@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Query, Response
 from starlette.middleware import Middleware
 
 from lapdev import __version__
 from lapdev.cloud import schemas
-from lapdev.cloud.actions import ApiService, EnvironmentView, InterceptWish
+from lapdev.cloud.actions import ApiService, EnvironmentView, InterceptWish, LogQuestion
 from lapdev.cloud.api_guard import TokenGuard, install_error_handlers
 from lapdev.cloud.catalog import WorkloadEdit
 from lapdev.cloud.json_body import StrictRoute
+from lapdev.cloud.logs import LogReaders, LogResponse
 from lapdev.model import DeviceId, EnvironmentKind, Intercept, InterceptId, PortMap, PreviewUrl
+from lapdev.store import PreviewWish
+from lapdev.wire.control import MAX_LOG_LINES
 
 PREFIX = "/api/v1"
 
@@ -23,7 +26,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_api(service: ApiService) -> FastAPI:
+def create_api(service: ApiService, logs: LogReaders) -> FastAPI:
     """The API as an ASGI app. Every path needs a valid bearer token, the schema's too."""
     app = FastAPI(
         title="lapdev",
@@ -38,6 +41,7 @@ def create_api(service: ApiService) -> FastAPI:
     router = APIRouter(prefix=PREFIX, route_class=StrictRoute, responses=_ERRORS)
     routes = _Routes(service)
     _add_environment_routes(router, routes)
+    _add_log_routes(router, service, logs)
     _add_branch_routes(router, routes)
     _add_preview_routes(router, routes)
     _add_intercept_routes(router, routes)
@@ -62,7 +66,8 @@ class _Routes:
         return schemas.EnvironmentDetail.of_view(view, previews, intercepts)
 
     def preview(self, preview: PreviewUrl) -> schemas.PreviewOut:
-        return schemas.PreviewOut.of(preview, self.service.preview_url(preview.label))
+        url = self.service.preview_url(preview)
+        return schemas.PreviewOut.of(preview, url, self.service.link.preview_problem(preview))
 
     def intercept(self, intercept: Intercept) -> schemas.InterceptOut:
         connected = self.service.link.device_connected(intercept.device)
@@ -88,6 +93,18 @@ def _add_environment_routes(router: APIRouter, routes: _Routes) -> None:
         view = await service.create_environment(body.name, kind, body.cluster, body.manifests)
         return routes.detail(view)
 
+    @router.put(
+        "/environments/{name}", tags=["environments"], responses={201: {"model": schemas.PutOut}}
+    )
+    async def put_environment(
+        name: str, body: schemas.PutEnvironment, response: Response
+    ) -> schemas.PutOut:
+        kind = None if body.kind is None else EnvironmentKind(body.kind)
+        put = await service.put_environment(name, kind, body.cluster, body.manifests)
+        if put.created:
+            response.status_code = 201
+        return schemas.PutOut.of_put(put, routes.detail(put.view))
+
     @router.get("/environments/{ref}", tags=["environments"])
     async def get_environment(ref: str) -> schemas.EnvironmentDetail:
         return routes.detail(await service.view(ref))
@@ -95,6 +112,27 @@ def _add_environment_routes(router: APIRouter, routes: _Routes) -> None:
     @router.delete("/environments/{ref}", tags=["environments"], status_code=204)
     async def delete_environment(ref: str) -> None:
         await service.delete_environment(ref)
+
+
+def _add_log_routes(router: APIRouter, service: ApiService, logs: LogReaders) -> None:
+    lines_of = {"content": {LogResponse.media_type: {}}, "description": "One JSON object a line."}
+
+    @router.get(
+        "/environments/{ref}/logs",
+        tags=["logs"],
+        response_class=LogResponse,
+        status_code=200,
+        responses={200: lines_of},
+    )
+    async def read_logs(
+        ref: str,
+        workload: str = "",
+        container: str = "",
+        lines: Annotated[int, Query(ge=0, le=MAX_LOG_LINES)] = 100,
+        follow: bool = False,
+    ) -> LogResponse:
+        question = LogQuestion(workload, container, lines, follow)
+        return LogResponse(logs, await service.log_source(ref, question))
 
 
 def _add_branch_routes(router: APIRouter, routes: _Routes) -> None:
@@ -125,8 +163,18 @@ def _add_preview_routes(router: APIRouter, routes: _Routes) -> None:
         return schemas.Previews(previews=[routes.preview(preview) for preview in found])
 
     @router.post("/environments/{ref}/previews", tags=["previews"], status_code=201)
-    async def create_preview(ref: str, body: schemas.CreatePreview) -> schemas.PreviewOut:
-        return routes.preview(await service.create_preview(ref, body.service, body.port))
+    async def create_preview(
+        ref: str, body: schemas.CreatePreview, response: Response
+    ) -> schemas.PreviewOut:
+        wish = PreviewWish(body.service, body.port, tcp=body.tcp)
+        preview, new = await service.create_preview(ref, wish)
+        if not new:
+            response.status_code = 200
+        return routes.preview(preview)
+
+    @router.delete("/previews/{label}", tags=["previews"], status_code=204)
+    async def remove_preview(label: str) -> None:
+        await service.remove_preview(label)
 
 
 def _add_intercept_routes(router: APIRouter, routes: _Routes) -> None:

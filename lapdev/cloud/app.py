@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 from collections.abc import Iterable
@@ -14,20 +15,22 @@ from lapdev.cloud.asgi import AsgiBridge
 from lapdev.cloud.clusters import ClusterLinks
 from lapdev.cloud.devices import DeviceLinks, SidecarLinks
 from lapdev.cloud.edge import Edge
-from lapdev.cloud.front import Front, PreviewUrls
+from lapdev.cloud.front import Front, PreviewsOnly, PreviewUrls
 from lapdev.cloud.gate import Gate
-from lapdev.cloud.hub import Hub
+from lapdev.cloud.hub import Hub, Links
+from lapdev.cloud.logs import LogReaders
+from lapdev.cloud.tcp_previews import TcpPreviews, parse_tcp_range
 from lapdev.cloud.tokens import InterceptTokens, load_or_create_secret, sha256_hex
 from lapdev.errors import ConfigError
 from lapdev.model import DeviceId, Intercept, InterceptId
-from lapdev.net.address import TcpAddress
+from lapdev.net.address import Address, TcpAddress
 from lapdev.net.admin import AdminServer, Metric, counter, gauge
 from lapdev.net.http_server import HttpServer
-from lapdev.net.listener import Listener, listen
+from lapdev.net.listener import listen
 from lapdev.net.process import notify_ready, stop_signals
 from lapdev.net.tasks import Tasks
 from lapdev.settings import CloudSettings
-from lapdev.store import Store
+from lapdev.store import Store, no_tcp_ports
 from lapdev.tunnel import TunnelServer
 from lapdev.wire.control import InterceptGrant
 
@@ -42,7 +45,11 @@ async def run(settings: CloudSettings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         stack.callback(access.flush)
-        store = await Store.open(settings.database or f"sqlite:///{data_dir / 'lapdev.db'}")
+        tcp_range = parse_tcp_range(settings.tcp_previews)
+        store = await Store.open(
+            settings.database or f"sqlite:///{data_dir / 'lapdev.db'}",
+            no_tcp_ports if tcp_range is None else tcp_range.choose,
+        )
         stack.push_async_callback(store.aclose)
         await _seed(store, settings)
         tasks = await stack.enter_async_context(Tasks())
@@ -53,28 +60,38 @@ async def run(settings: CloudSettings) -> None:
         devices = DeviceLinks(store, tasks, clusters)
         sidecars = SidecarLinks(tasks, devices, functools.partial(_device_of, store))
         edge = Edge(settings.domain, clusters, tasks, access)
-        hub = Hub(store, tasks, edge, clusters, devices, sidecars)
+        tcp = TcpPreviews(tcp_range, clusters, tasks, access)
+        stack.push_async_callback(tcp.aclose)
+        hub = Hub(store, tasks, edge, tcp, Links(clusters, devices, sidecars))
         await hub.refresh_previews()
 
         gate = Gate(store, tasks)
         tunnels = [TunnelServer(handler) for handler in (clusters, sidecars, devices)]
         gate.serve(*tunnels)
 
-        urls = PreviewUrls(settings.domain, settings.public_url)
+        urls = PreviewUrls(
+            settings.domain, settings.public_url, tcp_range.host if tcp_range else ""
+        )
         service = ApiService(store, hub, tokens, urls.of)
         stack.push_async_callback(service.aclose)
-        api = AsgiBridge(create_api(service), tasks)
+        logs = LogReaders(clusters)
+        api = AsgiBridge(create_api(service, logs), tasks)
         front = Front(settings.domain, settings.public_url, edge, gate, api)
         server = HttpServer(front.handle)
+        pods = HttpServer(PreviewsOnly(settings.domain, edge).handle)
         # Last, because whoever waited in an inherited socket's backlog is served at once.
         public = await listen(settings.listen, server.connection)
         urls.served_at(public.address)
-        _warn_of_strangers(public)
+        _warn_of_strangers(public.address)
+        if tcp_range is not None:
+            _warn_of_strangers(TcpAddress(tcp_range.host, tcp_range.first))
         listeners = [public]
         if settings.internal_listen:
             listeners.append(await listen(settings.internal_listen, server.connection))
+        if settings.edge_listen:
+            listeners.append(await listen(settings.edge_listen, pods.connection))
         admin = AdminServer(
-            settings.admin, lambda: _metrics(server, edge, tunnels), lambda: _ready(server)
+            settings.admin, lambda: _metrics(server, edge, tunnels, tcp), lambda: _ready(server)
         )
         await admin.start()
         stack.push_async_callback(admin.aclose)
@@ -84,10 +101,11 @@ async def run(settings: CloudSettings) -> None:
 
         await stop.wait()
         log.get_logger().info("role_stopping")
-        server.draining = True
+        server.draining = pods.draining = True
         for listener in listeners:
             await listener.aclose()
-        await server.aclose()
+        logs.stop()
+        await asyncio.gather(server.aclose(), pods.aclose(), tcp.drain())
         for tunnel_server in tunnels:
             await tunnel_server.aclose()
 
@@ -118,9 +136,8 @@ async def _device_of(store: Store, intercept: str) -> DeviceId:
     return (await store.intercept(InterceptId(intercept))).device
 
 
-def _warn_of_strangers(public: Listener) -> None:
+def _warn_of_strangers(address: Address) -> None:
     """Previews have no access levels yet: who reaches the listener reaches them."""
-    address = public.address
     if isinstance(address, TcpAddress) and address.host not in LOOPBACK_HOSTS:
         log.get_logger().warning("previews_open_to_network", address=str(address))
 
@@ -129,12 +146,16 @@ def _ready(server: HttpServer) -> tuple[bool, str]:
     return (False, "draining") if server.draining else (True, "")
 
 
-def _metrics(server: HttpServer, edge: Edge, tunnels: Iterable[TunnelServer]) -> list[Metric]:
+def _metrics(
+    server: HttpServer, edge: Edge, tunnels: Iterable[TunnelServer], tcp: TcpPreviews
+) -> list[Metric]:
     counters = edge.counters
     return [
         gauge("lapdev_connections", "Open downstream connections.", len(server.connections)),
         gauge("lapdev_tunnels", "Open tunnels.", sum(len(list(t.tunnels)) for t in tunnels)),
         gauge("lapdev_previews", "Preview URLs the edge knows.", len(edge.index.entries)),
+        gauge("lapdev_tcp_previews", "Raw TCP previews that are listened for.", tcp.listening),
+        gauge("lapdev_tcp_connections", "Open connections of raw TCP previews.", tcp.connections),
         counter("lapdev_edge_requests_total", "Requests for preview hosts.", counters.requests),
         counter(
             "lapdev_edge_unknown_hosts_total",

@@ -10,16 +10,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lapdev.cluster.manifests import Manifests, Workload, WorkloadKind, merge_patch, parse_objects
+from lapdev.cluster.manifests import (
+    Manifests,
+    Workload,
+    WorkloadKind,
+    check_references,
+    merge_patch,
+    parse_objects,
+    parse_workload,
+)
 from lapdev.errors import ConfigError, NotFound
-from lapdev.model import Environment, PortMap, Protocol, Service, ServicePort
+from lapdev.model import Environment, PortMap, Service, ServicePort
 
 Manifest = dict[str, Any]
 
 KINDS = frozenset(WorkloadKind)
 
-PREVIEW_MARK = "lapdev.dev/preview"
-"""Label or annotation of a Service that asks for preview URLs, with the value "true"."""
+_RUN_TO_THEIR_END = (WorkloadKind.JOB, WorkloadKind.CRON_JOB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +73,15 @@ def effective(environment: Environment, base: Environment | None) -> Manifests:
     )
 
 
-def marked_previews(manifests: Manifests) -> tuple[tuple[str, int], ...]:
-    """(service, port) of every port that can carry HTTP of a Service that asks for previews."""
-    return tuple(
-        (service.name, port.port)
-        for service in manifests.services
-        if service.labels.get(PREVIEW_MARK) == "true"
-        for port in service.ports
-        if port.protocol is not Protocol.TCP
-    )
-
-
 def service_port(manifests: Manifests, service: str, port: int) -> ServicePort:
     """The port of the service.
 
     Raises:
         NotFound: no such service or port; names those there are.
+        ConfigError: the service has no pods that could answer.
     """
     known = service_named(manifests, service)
+    _refuse_external(known)
     for candidate in known.ports:
         if candidate.port == port:
             return candidate
@@ -104,8 +102,35 @@ def service_named(manifests: Manifests, name: str) -> Service:
     raise NotFound(f"there is no service {name!r:.80}", hint=f"the services are: {names}")
 
 
+def interceptable(manifests: Manifests, name: str) -> Service:
+    """The service of that name, when a laptop can take its traffic.
+
+    Raises:
+        NotFound: there is none; names those there are.
+        ConfigError: nothing of ours stands before its pods; says why.
+    """
+    service = service_named(manifests, name)
+    _refuse_external(service)
+    if service.headless:
+        raise ConfigError(
+            f"Service/{service.name} is headless: apps reach its pods by their own addresses, "
+            "so nothing stands before them that could send their traffic elsewhere",
+            hint="intercept a Service of the same pods that has an address of its own",
+        )
+    return service
+
+
+def _refuse_external(service: Service) -> None:
+    if service.external_name:
+        raise ConfigError(
+            f"Service/{service.name} is another name for {service.external_name} and has no pods",
+            hint="name a Service that selects pods",
+        )
+
+
 def workload_behind(manifests: Manifests, service: Service) -> Workload:
-    """The one workload whose pods the service selects.
+    """The one workload whose pods the service selects; one that runs to its end does not count
+    beside one that stays.
 
     Raises:
         ConfigError: none, or several.
@@ -113,8 +138,9 @@ def workload_behind(manifests: Manifests, service: Service) -> Workload:
     found = [
         workload
         for workload in manifests.workloads
-        if service.selector.items() <= workload.pod.labels.items()
+        if service.selector and service.selector.items() <= workload.pod.labels.items()
     ]
+    found = [w for w in found if w.kind not in _RUN_TO_THEIR_END] or found
     if len(found) == 1:
         return found[0]
     names = ", ".join(workload.name for workload in found)
@@ -123,6 +149,34 @@ def workload_behind(manifests: Manifests, service: Service) -> Workload:
         + (f"several workloads: {names}" if found else "no workload's pod labels"),
         hint="let spec.selector name the labels of exactly one workload's pod template",
     )
+
+
+def log_source(
+    environment: Environment, base: Environment | None, workload: str, container: str
+) -> tuple[Environment, str]:
+    """(the environment whose pods they are, name of the workload) for somebody who wants to read
+    what a workload of `environment` prints. An empty `workload` means the only one.
+
+    Raises:
+        ConfigError: none is named, and there are several; names them.
+        NotFound: no such workload or container; names those there are.
+    """
+    known = {found.name: found for found in effective(environment, base).workloads}
+    names = ", ".join(sorted(known))
+    if not workload and len(known) == 1:
+        workload = next(iter(known))
+    if not workload:
+        raise ConfigError(f"{environment.name} has several workloads", hint=f"name one of: {names}")
+    if workload not in known:
+        raise NotFound(f"there is no workload {workload!r:.80}", hint=f"the workloads are: {names}")
+    containers = [found.name for found in known[workload].pod.all_containers()]
+    if container and container not in containers:
+        raise NotFound(
+            f"{workload} has no container {container!r:.80}",
+            hint=f"its containers are: {', '.join(containers)}",
+        )
+    changed = any(item["metadata"]["name"] == workload for item in environment.manifests)
+    return (environment if base is None or changed else base), workload
 
 
 def port_maps(service: Service, wanted: Sequence[PortMap]) -> tuple[PortMap, ...]:
@@ -159,16 +213,25 @@ def changed_workload(
     """
     original = base_workload(workload, base)
     if change.manifest is not None:
-        flat = flatten([change.manifest])
-        parsed = parse_objects(flat)
-        if [found.name for found in parsed.workloads] != [workload] or parsed.services:
-            raise ConfigError(
-                f"the manifest is not one workload named {workload}",
-                hint=f"set kind: {original['kind']} and metadata.name: {workload}",
-            )
-        return flat[0]
-    present = own if own is not None else original
-    return merge_patch(present, _name_container(present, change.patch))
+        changed = _one_workload(change.manifest, original)
+    else:
+        present = own if own is not None else original
+        changed = merge_patch(present, _name_container(present, change.patch))
+    parsed = parse_workload(changed)
+    check_references(Manifests((parsed,), (), configs=parse_objects(base).configs))
+    return changed
+
+
+def _one_workload(manifest: Manifest, original: Manifest) -> Manifest:
+    flat = flatten([manifest])
+    parse_objects(flat)
+    kind, name = original["kind"], original["metadata"]["name"]
+    if [(item.get("kind"), item["metadata"]["name"]) for item in flat] != [(kind, name)]:
+        raise ConfigError(
+            f"the manifest is not one workload named {name}",
+            hint=f"set kind: {kind} and metadata.name: {name}",
+        )
+    return flat[0]
 
 
 def base_workload(workload: str, base: Sequence[Manifest]) -> Manifest:
@@ -188,7 +251,7 @@ def _name_container(manifest: Manifest, patch: dict[str, Any]) -> dict[str, Any]
     """The patch with the empty container name replaced: it stands for the only container."""
     if "" not in patch:
         return patch
-    names = [item["name"] for item in manifest["spec"]["template"]["spec"]["containers"]]
+    names = [container.name for container in parse_workload(manifest).pod.containers]
     if len(names) > 1 or len(patch) > 1:
         raise ConfigError(
             "the patch does not say which container it changes",

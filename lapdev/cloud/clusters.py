@@ -87,7 +87,7 @@ class ClusterLinks:
         cluster = ClusterId(tunnel.identity.owner)
         match message:
             case ReportCluster():
-                self._clusters[cluster].detail = f"{message.driver} {message.version}".strip()
+                self._clusters[cluster].detail = message.detail
             case ReportEnvironment():
                 environment = await self._store.environment(message.id)
                 if environment.cluster != cluster:
@@ -155,6 +155,11 @@ class ClusterLinks:
         if live is None or not live.seen:
             return cluster.status  # as stored: it may have been connected before this process
         return ClusterStatus.READY if live.connected() else ClusterStatus.NOT_READY
+
+    def cluster_detail(self, cluster: Cluster) -> str:
+        """What its machine cannot do for pods, as last reported."""
+        live = self._clusters.get(cluster.id)
+        return "" if live is None else live.detail
 
     def environment_live(self, environment: Environment) -> EnvironmentLive:
         """What runs of it, as last reported; honest about a cluster that is away."""

@@ -14,23 +14,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lapdev.cloud.clusters import ClusterLinks
+from lapdev.cloud.refusals import told
 from lapdev.cloud.stamp import stamp
-from lapdev.errors import (
-    ConnectFailed,
-    ConnectTimeout,
-    LapdevError,
-    NoRoute,
-    NotReady,
-    StreamRefused,
-    UpstreamClosed,
-)
+from lapdev.errors import LapdevError, NoRoute, NotReady
 from lapdev.log import AccessLine, AccessLog
+from lapdev.model import ClusterId
 from lapdev.net.error_page import respond_error
 from lapdev.net.exchange import Exchange
 from lapdev.net.http_client import UpstreamConnection
 from lapdev.net.proxy import Forwarding, forward
 from lapdev.net.tasks import Tasks
-from lapdev.routing.hosts import PreviewEntry, PreviewIndex
+from lapdev.routing.hosts import PreviewIndex
 from lapdev.tunnel import Tunnel
 from lapdev.wire.control import ServiceTarget
 from lapdev.wire.http1 import INNER_LIMITS, RequestHead
@@ -40,9 +34,7 @@ HOP = "edge"
 UPSTREAMS = "edge.upstreams"
 """Key of a downstream connection's own upstream connections, by target."""
 
-_REFUSALS: dict[str, type[LapdevError]] = {
-    cls.cause: cls for cls in (NotReady, ConnectFailed, ConnectTimeout, NoRoute)
-}
+_NO_PATH = "The address has other paths; its Ingress says which."
 
 
 @dataclass(slots=True)
@@ -53,6 +45,15 @@ class EdgeCounters:
     unknown_hosts: int = 0
     failures: int = 0
     retries: int = 0
+
+
+@dataclass(slots=True)
+class _Request:
+    """What is sent, and where: decided once, whatever number of attempts it takes."""
+
+    head: RequestHead
+    cluster: ClusterId
+    target: ServiceTarget
 
 
 @dataclass(slots=True)
@@ -108,24 +109,27 @@ class Edge:
             respond_error(exchange, error, HOP)
             return
         exchange.notes["environment"] = entry.environment.name
-        exchange.notes["route"] = f"{entry.preview.service}:{entry.preview.port}"
+        target = entry.paths.find(request.target)
+        if target is None:
+            self.counters.failures += 1
+            respond_error(exchange, NoRoute("Nothing answers this path.", hint=_NO_PATH), HOP)
+            return
+        exchange.notes["route"] = f"{target.service}:{target.port}"
         exchange_id = secrets.token_hex(16)
         exchange.notes["exchange_id"] = exchange_id
         head = stamp(exchange, entry.branch, exchange_id)
-        self._send(exchange, head, entry, attempt=1)
+        self._send(exchange, _Request(head, entry.environment.cluster, target))
 
     # One attempt
 
-    def _send(
-        self, exchange: Exchange, head: RequestHead, entry: PreviewEntry, attempt: int
-    ) -> None:
+    def _send(self, exchange: Exchange, request: _Request, attempt: int = 1) -> None:
         upstreams = _upstreams_of(exchange)
-        target = _target(entry)
+        target = request.target
         upstream = upstreams.get(target)
         if upstream is None or not upstream.reusable:
-            tunnel = self._clusters.tunnel_nowait(entry.environment.cluster)
+            tunnel = self._clusters.tunnel_nowait(request.cluster)
             if tunnel is None:
-                self._tasks.spawn(self._hold(exchange, head, entry, attempt), "hold for tunnel")
+                self._tasks.spawn(self._hold(exchange, request, attempt), "hold for tunnel")
                 return
             if upstream is not None:
                 # Also when its tunnel is away: nobody would close it when that is back.
@@ -142,26 +146,24 @@ class Edge:
             reused = upstream.connection.served > 1
             if attempt == 1 and safe_to_retry and (reused or not upstream.tunnel.connected):
                 self.counters.retries += 1
-                self._send(exchange, head, entry, attempt + 1)
+                self._send(exchange, request, attempt + 1)
                 return
             self.counters.failures += 1
-            respond_error(exchange, _as_answer(error), HOP)
+            respond_error(exchange, told(error), HOP)
 
-        forward(exchange, head, upstream.connection, Forwarding(failed))
+        forward(exchange, request.head, upstream.connection, Forwarding(failed))
 
-    async def _hold(
-        self, exchange: Exchange, head: RequestHead, entry: PreviewEntry, attempt: int
-    ) -> None:
+    async def _hold(self, exchange: Exchange, request: _Request, attempt: int) -> None:
         """A tunnel that is just being re-made is worth a short wait (tunnel.md)."""
         try:
-            await self._clusters.wait_tunnel(entry.environment.cluster)
+            await self._clusters.wait_tunnel(request.cluster)
         except NotReady as exc:
             self.counters.failures += 1
             if not exchange.finished:
                 respond_error(exchange, exc, HOP)
             return
         if not exchange.finished:
-            self._send(exchange, head, entry, attempt)
+            self._send(exchange, request, attempt)
 
     def _log(self, exchange: Exchange) -> None:
         request, notes = exchange.request, exchange.notes
@@ -182,11 +184,6 @@ class Edge:
                 error=exchange.error,
             )
         )
-
-
-def _target(entry: PreviewEntry) -> ServiceTarget:
-    preview = entry.preview
-    return ServiceTarget(entry.environment.namespace, preview.service, preview.port)
 
 
 def _open(tunnel: Tunnel, target: ServiceTarget) -> _Upstream:
@@ -212,14 +209,3 @@ def _closing(upstreams: dict[ServiceTarget, _Upstream]) -> Callable[[], None]:
         upstreams.clear()
 
     return close
-
-
-def _as_answer(error: Exception) -> LapdevError:
-    """The error as the visitor should see it: the far end's own reason, where it gave one."""
-    if isinstance(error, StreamRefused):
-        known = _REFUSALS.get(error.cause)
-        if known is not None:
-            return known(error.detail, hint=error.hint, hop=error.hop)
-    if isinstance(error, LapdevError):
-        return error
-    return UpstreamClosed(str(error))

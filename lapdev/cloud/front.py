@@ -6,6 +6,7 @@ from lapdev.cloud.asgi import AsgiBridge
 from lapdev.cloud.edge import Edge
 from lapdev.cloud.gate import TUNNEL_PREFIX, Gate
 from lapdev.errors import NoRoute
+from lapdev.model import PreviewUrl
 from lapdev.net.address import Address, TcpAddress, parse_address
 from lapdev.net.error_page import respond_error
 from lapdev.net.exchange import Exchange
@@ -20,8 +21,11 @@ HOP = "cloud"
 class PreviewUrls:
     """What users type, made from configuration alone: never from a request's Host (row 42)."""
 
-    def __init__(self, domain: str, public_url: str) -> None:
+    def __init__(self, domain: str, public_url: str, tcp_host: str = "") -> None:
+        """`tcp_host` is where raw TCP previews are listened for."""
         self._domain = domain
+        # Every address of the machine is none to connect to.
+        self._tcp_host = domain if tcp_host in ("", "0.0.0.0", "::") else tcp_host
         self._port = 80
         self._configured = False
         if public_url:
@@ -34,9 +38,12 @@ class PreviewUrls:
         if not self._configured and isinstance(address, TcpAddress):
             self._port = address.port
 
-    def of(self, label: str) -> str:
+    def of(self, preview: PreviewUrl) -> str:
         """The whole URL of a preview."""
-        return f"http://{label}.{self._domain}" + (f":{self._port}" if self._port != 80 else "")
+        if preview.tcp_port is not None:
+            return f"tcp://{TcpAddress(self._tcp_host, preview.tcp_port)}"
+        port = f":{self._port}" if self._port != 80 else ""
+        return f"http://{preview.label}.{self._domain}{port}"
 
 
 class Front:
@@ -78,3 +85,24 @@ class Front:
             respond_error(exchange, error, HOP)
         else:
             respond_error(exchange, NoRoute("Nothing is served under this name."), HOP)
+
+
+class PreviewsOnly:
+    """The door for pods: preview hosts lead where they always lead, everything else to a 404.
+
+    Neither the API nor a tunnel is behind it, whatever credentials a request carries.
+    """
+
+    def __init__(self, domain: str, edge: Edge) -> None:
+        self._suffix = b"." + domain.encode("ascii")
+        self._edge = edge
+
+    def handle(self, exchange: Exchange) -> None:
+        """Takes over one request."""
+        if exchange.request.host.endswith(self._suffix):
+            self._edge.handle(exchange)
+        else:
+            error = NoRoute(
+                "Nothing is served under this name.", hint="Only preview URLs are, from here."
+            )
+            respond_error(exchange, error, HOP)

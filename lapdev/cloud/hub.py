@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
+
 from lapdev.cloud.actions import EnvironmentLive
 from lapdev.cloud.clusters import ClusterLinks
 from lapdev.cloud.devices import DeviceLinks, SidecarLinks
 from lapdev.cloud.edge import Edge
+from lapdev.cloud.tcp_previews import TcpPreviews
 from lapdev.model import (
     Cluster,
     ClusterStatus,
@@ -14,10 +18,20 @@ from lapdev.model import (
     EnvironmentId,
     EnvironmentStatus,
     InterceptId,
+    PreviewUrl,
 )
 from lapdev.net.tasks import Tasks
 from lapdev.routing.hosts import PreviewIndex
 from lapdev.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The tunnels' handlers, by the role at the other end."""
+
+    clusters: ClusterLinks
+    devices: DeviceLinks
+    sidecars: SidecarLinks
 
 
 class Hub:
@@ -28,20 +42,20 @@ class Hub:
         store: Store,
         tasks: Tasks,
         edge: Edge,
-        clusters: ClusterLinks,
-        devices: DeviceLinks,
-        sidecars: SidecarLinks,
+        tcp: TcpPreviews,
+        links: Links,
     ) -> None:
         self._store = store
         self._tasks = tasks
         self._edge = edge
-        self._clusters = clusters
-        self._devices = devices
-        self._sidecars = sidecars
+        self._tcp = tcp
+        self._clusters = links.clusters
+        self._devices = links.devices
+        self._sidecars = links.sidecars
         self._stale = False
 
     async def refresh_previews(self) -> None:
-        """The edge knows every preview URL that is stored now."""
+        """The edge knows every preview URL that is stored now, and raw TCP is listened for."""
         self._stale = True
         while self._stale:  # changed again meanwhile: what was read may be old already
             self._stale = False
@@ -49,6 +63,7 @@ class Hub:
             environments = await self._store.environments()
             live = [e for e in environments if e.status is not EnvironmentStatus.DELETING]
             self._edge.index = PreviewIndex.build(previews, live)
+            await self._tcp.refresh(self._edge.index.tcp)
 
     def _refresh_soon(self) -> None:
         self._stale = True
@@ -62,8 +77,19 @@ class Hub:
         self._refresh_soon()
         self._clusters.changed(environment)
 
+    def previews_changed(self) -> None:
+        self._refresh_soon()
+
+    async def previews_settled(self) -> None:
+        if self._edge.refreshing is not None:
+            await asyncio.wait([self._edge.refreshing])
+
+    def preview_problem(self, preview: PreviewUrl) -> str:
+        return "" if preview.tcp_port is None else self._tcp.problem(preview.label)
+
     async def delete(self, environment: Environment) -> None:
         self._edge.index = self._edge.index.without(environment.id)
+        await self._tcp.refresh(self._edge.index.tcp)
         await self._clusters.delete(environment)
 
     def status(self, environment: Environment) -> EnvironmentLive:
@@ -71,6 +97,9 @@ class Hub:
 
     def cluster_status(self, cluster: Cluster) -> ClusterStatus:
         return self._clusters.cluster_status(cluster)
+
+    def cluster_detail(self, cluster: Cluster) -> str:
+        return self._clusters.cluster_detail(cluster)
 
     def device_connected(self, device: DeviceId) -> bool:
         return self._devices.tunnel_of(device) is not None

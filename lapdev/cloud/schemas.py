@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lapdev.cloud.actions import EnvironmentSummary, EnvironmentView
+from lapdev.cloud.actions import EnvironmentSummary, EnvironmentView, PutView
 from lapdev.model import Cluster, Intercept, PreviewUrl, Service, WorkloadStatus
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -51,11 +51,22 @@ class PutWorkload(_Request):
         return self
 
 
+class PutEnvironment(_Request):
+    """All objects of a personal or shared environment: made, or changed to exactly these."""
+
+    kind: Literal["personal", "shared"] | None = Field(
+        None, description="Left out: the one it has; shared for a new one."
+    )
+    cluster: str = Field("", description="Left out: the one it is in; may name the only one.")
+    manifests: list[dict[str, Any]]
+
+
 class CreatePreview(_Request):
     """A preview URL for a service port."""
 
     service: str
     port: Port
+    tcp: bool = Field(False, description="A port for any protocol over TCP, in place of a URL.")
 
 
 class InterceptPort(_Request):
@@ -80,7 +91,7 @@ class ClusterOut(BaseModel):
     id: str
     name: str
     status: str
-    detail: str
+    detail: str = Field(description="What its machine cannot do for pods, or empty.")
 
     @classmethod
     def of(cls, cluster: Cluster) -> ClusterOut:
@@ -89,23 +100,44 @@ class ClusterOut(BaseModel):
         )
 
 
+class PathRouteOut(BaseModel):
+    """Which service port answers a path of a preview."""
+
+    path: str
+    exact: bool = Field(description="This path only; else everything below it, too.")
+    service: str
+    port: int
+
+
 class PreviewOut(BaseModel):
-    """A preview URL."""
+    """A preview URL, or a port for raw TCP."""
 
     label: str
     environment: str = Field(description="Id of the environment.")
+    kind: Literal["http", "tcp"]
+    name: str = Field(description="What the Ingress that asked for it is called, or empty.")
     service: str
     port: int
-    url: str
+    routes: list[PathRouteOut] = Field(description="First match wins. Empty: all to the service.")
+    url: str = Field(description="`http://…`, or `tcp://HOST:PORT`.")
+    status: str = Field(description="Why it is not served; empty when it is.")
 
     @classmethod
-    def of(cls, preview: PreviewUrl, url: str) -> PreviewOut:
+    def of(cls, preview: PreviewUrl, url: str, status: str) -> PreviewOut:
+        routes = [
+            PathRouteOut(path=r.path, exact=r.exact, service=r.service, port=r.port)
+            for r in preview.routes
+        ]
         return cls(
             label=preview.label,
             environment=preview.environment,
+            kind="http" if preview.tcp_port is None else "tcp",
+            name=preview.name,
             service=preview.service,
             port=preview.port,
+            routes=routes,
             url=url,
+            status=status,
         )
 
 
@@ -147,6 +179,10 @@ class WorkloadOut(BaseModel):
     restarts: int
     detail: str
     routes_generation: int
+    kind: str
+    succeeded: int = Field(description="Runs of a Job that were done; they count in ready.")
+    failed: str = Field(description="Why it has failed for good, or empty.")
+    last_exit: str = Field(description="How a container of it last ended, or empty.")
 
     @classmethod
     def of(cls, workload: WorkloadStatus) -> WorkloadOut:
@@ -157,6 +193,10 @@ class WorkloadOut(BaseModel):
             restarts=workload.restarts,
             detail=workload.detail,
             routes_generation=workload.routes_generation,
+            kind=workload.kind,
+            succeeded=workload.succeeded,
+            failed=workload.failed,
+            last_exit=workload.last_exit,
         )
 
 
@@ -227,6 +267,32 @@ class EnvironmentDetail(EnvironmentOut):
             branches=[branch.name for branch in view.branches],
             intercepts=intercepts,
         )
+
+
+class ChangesOut(BaseModel):
+    """Objects as `Kind/name`, by what became of them."""
+
+    created: list[str]
+    changed: list[str]
+    removed: list[str]
+    unchanged: list[str]
+
+
+class PutOut(EnvironmentDetail):
+    """An environment with what the objects put there have changed."""
+
+    changes: ChangesOut
+    ignored: list[str] = Field(description="Objects that are accepted and do nothing here.")
+
+    @classmethod
+    def of_put(cls, put: PutView, detail: EnvironmentDetail) -> PutOut:
+        changes = ChangesOut(
+            created=list(put.changes.created),
+            changed=list(put.changes.changed),
+            removed=list(put.changes.removed),
+            unchanged=list(put.changes.unchanged),
+        )
+        return cls(**dict(detail), changes=changes, ignored=list(put.ignored))
 
 
 def _summary_fields(summary: EnvironmentSummary) -> dict[str, Any]:

@@ -53,6 +53,11 @@ class Supervisor:
         return self._runtime.path if self._runtime else None
 
     @property
+    def port(self) -> int:
+        """The public port, which is in every preview URL; 0 while there is none."""
+        return self._socket.getsockname()[1] if self._socket else 0
+
+    @property
     def server(self) -> str:
         """The API's address, as clients dial it."""
         return f"http://{self.address}"
@@ -135,6 +140,8 @@ def cloud_flags(supervisor: Supervisor, fd: int, port: int) -> list[str]:
     return [
         f"--listen=fd:{fd}",
         f"--internal-listen=unix:{runtime_dir}/cloud.sock",
+        f"--edge-listen=unix:{runtime_dir}/edge.sock",
+        f"--tcp-previews={settings.tcp_previews}",
         f"--admin={settings.cloud_admin or f'unix:{runtime_dir}/cloud-admin.sock'}",
         f"--data-dir={data.path}",
         f"--domain={settings.domain}",
@@ -157,6 +164,10 @@ def manager_flags(supervisor: Supervisor) -> list[str]:
         # Both are hidden from pods, the sockets of the other roles with them.
         f"--runtime-dir={runtime_dir}",
         f"--data-dir={data.path}",
+        # Behind this one are previews only: the way to other environments for pods.
+        f"--edge=unix:{runtime_dir}/edge.sock",
+        f"--edge-domain={settings.domain}",
+        f"--edge-port={supervisor.port}",
         f"--admin={settings.manager_admin or f'unix:{runtime_dir}/manager-admin.sock'}",
         f"--log-level={settings.log_level}",
     ]

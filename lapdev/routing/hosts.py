@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from lapdev.model import Environment, EnvironmentId, EnvironmentKind, PreviewUrl
+from lapdev.routing.paths import PathTable
 
 # One label (RFC 1123 §2.1), then the rest of the name; no userinfo, path, comma or IPv6 gets by.
 _HOST = re.compile(
@@ -25,6 +26,12 @@ class PreviewEntry:
 
     preview: PreviewUrl
     environment: Environment
+    paths: PathTable
+    """What answers each path of it."""
+
+    @classmethod
+    def of(cls, preview: PreviewUrl, environment: Environment) -> PreviewEntry:
+        return cls(preview, environment, PathTable.of(preview, environment.namespace))
 
     @property
     def branch(self) -> EnvironmentId | None:
@@ -50,6 +57,8 @@ class PreviewIndex:
     """All preview URLs by label. Replaced whole, never changed."""
 
     entries: dict[str, PreviewEntry] = field(default_factory=dict)
+    tcp: dict[str, PreviewEntry] = field(default_factory=dict)
+    """Raw TCP previews by label: no host leads to them."""
 
     @classmethod
     def build(
@@ -57,18 +66,18 @@ class PreviewIndex:
     ) -> PreviewIndex:
         """The index of the previews whose environment is among `environments`."""
         by_id = {environment.id: environment for environment in environments}
-        return cls(
-            {
-                preview.label: PreviewEntry(preview, by_id[preview.environment])
-                for preview in previews
-                if preview.environment in by_id
-            }
-        )
+        index = cls()
+        for preview in previews:
+            if preview.environment in by_id:
+                kind = index.entries if preview.tcp_port is None else index.tcp
+                kind[preview.label] = PreviewEntry.of(preview, by_id[preview.environment])
+        return index
 
     def without(self, environment: EnvironmentId) -> PreviewIndex:
         """The same index less the previews of one environment."""
-        kept = {k: e for k, e in self.entries.items() if e.environment.id != environment}
-        return PreviewIndex(kept)
+        http = {k: e for k, e in self.entries.items() if e.environment.id != environment}
+        tcp = {k: e for k, e in self.tcp.items() if e.environment.id != environment}
+        return PreviewIndex(http, tcp)
 
     def lookup(self, host: bytes, domain: str) -> PreviewEntry | None:
         """The preview shown under `host`, which must be one label directly under `domain`.

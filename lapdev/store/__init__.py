@@ -5,7 +5,9 @@ only. What can be rebuilt from the cluster (status, ready counts, connections) i
 A change and the revision that announces it are one transaction.
 """
 
-from lapdev.store.environments import NewEnvironment
+from lapdev.store.environments import NewEnvironment, PutResult
+from lapdev.store.previews import PreviewWish
 from lapdev.store.repository import Store
+from lapdev.store.rows import no_tcp_ports
 
-__all__ = ["NewEnvironment", "Store"]
+__all__ = ["NewEnvironment", "PreviewWish", "PutResult", "Store", "no_tcp_ports"]

@@ -14,8 +14,8 @@ from lapdev.model import ClusterId, Environment, EnvironmentId, EnvironmentKind,
 from lapdev.store import tables
 from lapdev.store.database import next_revision
 from lapdev.store.names import check_name, new_id, new_namespace
-from lapdev.store.previews import copy_previews, insert_preview
-from lapdev.store.rows import Rows, environment_of, find_environment, stamp
+from lapdev.store.previews import PreviewWish, copy_previews, follow_previews
+from lapdev.store.rows import Rows, environment_of, find_environment, refuse_deleting, stamp
 
 _TABLE = tables.environments
 
@@ -32,8 +32,21 @@ class NewEnvironment:
     kind: EnvironmentKind
     cluster: ClusterId
     manifests: tuple[Manifest, ...] = ()
-    previews: tuple[tuple[str, int], ...] = ()
-    """(service, port) of each preview URL it gets."""
+    previews: tuple[PreviewWish, ...] = ()
+    """What its manifests ask for."""
+    offered: frozenset[tuple[str, int]] = frozenset()
+    """(service, port) of everything that previews made by hand may lead to."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """What `put_environment` found, and what is there now."""
+
+    before: Environment | None
+    """None: it is new."""
+    environment: Environment
+    touched: tuple[EnvironmentId, ...] = ()
+    """Environments whose objects or previews changed: it, and branches of it."""
 
 
 class EnvironmentRows(Rows):
@@ -53,20 +66,72 @@ class EnvironmentRows(Rows):
         async with self._database.write() as connection:
             await _refuse_unknown_cluster(connection, new.cluster)
             await _refuse_taken(connection, new.name)
-            environment = Environment(
-                id=EnvironmentId(new_id()),
-                name=new.name,
-                kind=new.kind,
-                cluster=new.cluster,
-                namespace=new_namespace(new.kind),
-                base=None,
-                generation=await next_revision(connection),
-                manifests=new.manifests,
-            )
-            await _insert(connection, environment)
-            for service, port in new.previews:
-                await insert_preview(connection, environment.id, service, port)
+            return await self._create(connection, new)
+
+    async def put_environment(self, new: NewEnvironment, *, any_kind: bool = False) -> PutResult:
+        """A personal or shared environment that runs exactly these objects: made, or changed.
+
+        Its previews, and those of its branches, follow. With the objects it has already it keeps
+        its generation.
+
+        Args:
+            any_kind: one that is there keeps its kind, whatever `new` says.
+
+        Raises:
+            ConfigError: the name is not a DNS label.
+            NotFound: no such cluster.
+            Conflict: the name is a branch's, or an environment's of another kind or cluster, or it
+                is being deleted.
+        """
+        check_name("environment name", new.name)
+        async with self._database.write() as connection:
+            same = sa.select(_TABLE).where(_TABLE.c.name == new.name)
+            row = (await connection.execute(same)).one_or_none()
+            if row is None:
+                await _refuse_unknown_cluster(connection, new.cluster)
+                made = await self._create(connection, new)
+                return PutResult(None, made, (made.id,))
+            before = environment_of(row)
+            _refuse_other(before, new, any_kind=any_kind)
+            touched = await self._follow(connection, before, new)
+            after = before
+            if not _same_objects(before.manifests, new.manifests):
+                values = {"manifests": list(new.manifests)}
+                await connection.execute(
+                    sa.update(_TABLE).where(_TABLE.c.id == before.id).values(**values)
+                )
+                await stamp(connection, before)
+                touched.add(before.id)
+                after = await find_environment(connection, before.id)
+            return PutResult(before, after, tuple(sorted(touched)))
+
+    async def _create(self, connection: AsyncConnection, new: NewEnvironment) -> Environment:
+        environment = Environment(
+            id=EnvironmentId(new_id()),
+            name=new.name,
+            kind=new.kind,
+            cluster=new.cluster,
+            namespace=new_namespace(new.kind),
+            base=None,
+            generation=await next_revision(connection),
+            manifests=new.manifests,
+        )
+        await _insert(connection, environment)
+        await self._follow(connection, environment, new)
         return environment
+
+    async def _follow(
+        self, connection: AsyncConnection, owner: Environment, new: NewEnvironment
+    ) -> set[EnvironmentId]:
+        """Previews of the environment and its branches are those wished for; whose changed."""
+        touched = set()
+        for environment in [owner, *await _branches(connection, owner.id)]:
+            wishes = [w for w in new.previews if environment.id == owner.id or not w.tcp]
+            if await follow_previews(
+                connection, environment.id, wishes, new.offered, self._choose_tcp_port
+            ):
+                touched.add(environment.id)
+        return touched
 
     async def create_branch(self, name: str, base: str) -> Environment:
         """A branch of a shared environment, without changes yet, in the base's namespace, with
@@ -201,10 +266,29 @@ def manifest_name(manifest: Manifest) -> str:
     return str(manifest["metadata"]["name"])
 
 
-def refuse_deleting(environment: Environment) -> None:
-    """Raises Conflict when the environment is being deleted."""
-    if environment.status is EnvironmentStatus.DELETING:
-        raise Conflict(f"{environment.name} is being deleted", hint="use another environment")
+def _same_objects(before: Sequence[Manifest], after: Sequence[Manifest]) -> bool:
+    """Whatever their order: each has one place, its kind and name."""
+    return len(before) == len(after) and _by_place(before) == _by_place(after)
+
+
+def _by_place(manifests: Sequence[Manifest]) -> dict[tuple[str, str], Manifest]:
+    return {(str(item.get("kind")), manifest_name(item)): item for item in manifests}
+
+
+def _refuse_other(known: Environment, new: NewEnvironment, *, any_kind: bool) -> None:
+    if known.kind is EnvironmentKind.BRANCH:
+        raise Conflict(
+            f"{known.name} is a branch, which has its base's objects",
+            hint="choose another name, or change its workloads with `lapdev env override`",
+        )
+    remedy = f"choose another name, or delete it first: `lapdev env delete {known.name}`"
+    if known.kind is not new.kind and not any_kind:
+        raise Conflict(
+            f"{known.name} is a {known.kind} environment, not a {new.kind} one", hint=remedy
+        )
+    if known.cluster != new.cluster:
+        raise Conflict(f"{known.name} is in another cluster", hint=remedy)
+    refuse_deleting(known)
 
 
 async def _insert(connection: AsyncConnection, environment: Environment) -> None:

@@ -8,8 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lapdev.errors import Conflict, NotFound
 from lapdev.model import DeviceId, Environment, Intercept, InterceptId
 from lapdev.store import tables
-from lapdev.store.environments import refuse_deleting
-from lapdev.store.rows import Rows, find_environment, intercept_of, stamp
+from lapdev.store.rows import Rows, find_environment, intercept_of, refuse_deleting, stamp
 
 _TABLE = tables.intercepts
 

@@ -52,13 +52,20 @@ def check_name(what: str, name: str) -> str:
 
 
 def preview_label(port: int, service: str, suffix: str) -> str:
-    """The host label of a preview URL, at most 63 octets.
+    """The host label of a service port's preview URL, at most 63 octets."""
+    return f"{port}-{_cut(service, LABEL_OCTETS - len(f'{port}--{suffix}'))}-{suffix}"
 
-    A service name too long for it is cut and gets a hash of the whole, so that two long names
-    with the same beginning still read differently.
+
+def named_label(name: str, suffix: str) -> str:
+    """The host label of a preview URL that has a name of its own, at most 63 octets."""
+    return f"{_cut(name, LABEL_OCTETS - len(f'-{suffix}'))}-{suffix}"
+
+
+def _cut(name: str, room: int) -> str:
+    """The name, when there is room for it; else it is cut and gets a hash of the whole, so that two
+    long names with the same beginning still read differently.
     """
-    room = LABEL_OCTETS - len(f"{port}--{suffix}")
-    if len(service) > room:
-        digest = hashlib.sha256(service.encode()).hexdigest()[:_HASH_LENGTH]
-        service = f"{service[: room - _HASH_LENGTH - 1].rstrip('-')}-{digest}"
-    return f"{port}-{service}-{suffix}"
+    if len(name) <= room:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{name[: room - _HASH_LENGTH - 1].rstrip('-')}-{digest}"

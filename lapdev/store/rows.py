@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lapdev.errors import NotFound
+from lapdev.errors import ConfigError, Conflict, NotFound
 from lapdev.model import (
     ClusterId,
     DeviceId,
@@ -17,6 +18,7 @@ from lapdev.model import (
     EnvironmentStatus,
     Intercept,
     InterceptId,
+    PathRoute,
     PortMap,
     PreviewUrl,
 )
@@ -26,11 +28,24 @@ from lapdev.store.database import Database, next_revision
 Row = sa.Row[Any]
 
 
+ChooseTcpPort = Callable[[Collection[int]], int]
+"""(ports of other raw TCP previews) → a free port for one more. Raises ConfigError or Conflict."""
+
+
+def no_tcp_ports(taken: Collection[int]) -> int:
+    """`ChooseTcpPort` where raw TCP previews are not served."""
+    raise ConfigError(
+        "raw TCP previews are not served here",
+        hint="start the cloud with --tcp-previews HOST:FIRST-LAST, or ask for none",
+    )
+
+
 class Rows:
     """A piece of the repository."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, choose_tcp_port: ChooseTcpPort = no_tcp_ports) -> None:
         self._database = database
+        self._choose_tcp_port = choose_tcp_port
 
     async def _last_revision(self) -> int:
         async with self._database.read() as connection:
@@ -55,7 +70,15 @@ def environment_of(row: Row) -> Environment:
 
 def preview_of(row: Row) -> PreviewUrl:
     """A previews row as the model has it."""
-    return PreviewUrl(row.label, EnvironmentId(row.environment_id), row.service, row.port)
+    return PreviewUrl(
+        label=row.label,
+        environment=EnvironmentId(row.environment_id),
+        service=row.service,
+        port=row.port,
+        routes=tuple(PathRoute(*route) for route in row.routes),
+        tcp_port=row.tcp_port,
+        name=row.name,
+    )
 
 
 def intercept_of(row: Row) -> Intercept:
@@ -92,6 +115,12 @@ async def find_environment(connection: AsyncConnection, ref: str) -> Environment
             f"there is no environment {ref!r:.80}", hint="`lapdev env list` shows them all"
         )
     return environment_of(found)
+
+
+def refuse_deleting(environment: Environment) -> None:
+    """Raises Conflict when the environment is being deleted."""
+    if environment.status is EnvironmentStatus.DELETING:
+        raise Conflict(f"{environment.name} is being deleted", hint="use another environment")
 
 
 async def stamp(connection: AsyncConnection, environment: Environment) -> int:

@@ -57,10 +57,16 @@ previews = sa.Table(
     sa.Column(
         "environment_id", sa.ForeignKey("environments.id", ondelete="CASCADE"), nullable=False
     ),
+    sa.Column("kind", sa.String(8), nullable=False),  # http or tcp
+    sa.Column("name", sa.String(63), nullable=False),  # of the Ingress that asked for it, or ""
     sa.Column("service", sa.String(63), nullable=False),
     sa.Column("port", sa.Integer, nullable=False),
+    sa.Column("routes", sa.JSON, nullable=False),  # [path, service, port, exact] each
+    sa.Column("tcp_port", sa.Integer, unique=True),
+    # Asked for by a person: it stays when no manifest asks for it.
+    sa.Column("by_hand", sa.Boolean, nullable=False),
     sa.Column("created_at", sa.DateTime, nullable=False),
-    sa.UniqueConstraint("environment_id", "service", "port"),
+    sa.UniqueConstraint("environment_id", "kind", "name", "service", "port"),
 )
 
 intercepts = sa.Table(

@@ -47,7 +47,10 @@ async def test_clusters_show_how_they_are_connected(rig: ApiRig) -> None:
     assert (cluster["name"], cluster["status"]) == ("local", "provisioning")
     rig.link.connected.add("local")
     (cluster,) = (await ask(rig, "GET", "/clusters"))["clusters"]
-    assert cluster["status"] == "ready"
+    assert (cluster["status"], cluster["detail"]) == ("ready", "")
+    rig.link.details["local"] = "no memory limits: no cgroup is ours"
+    (cluster,) = (await ask(rig, "GET", "/clusters"))["clusters"]
+    assert cluster["detail"] == "no memory limits: no cgroup is ours"
 
 
 # Environments
@@ -61,8 +64,12 @@ async def test_an_environment_is_created_whole(rig: ApiRig) -> None:
     assert preview == {
         "label": preview["label"],
         "environment": made["id"],
+        "kind": "http",
+        "name": "",
         "service": "web",
         "port": 8080,
+        "routes": [],
+        "status": "",
         "url": f"http://{preview['label']}.lapdev.localhost:8080",
     }
     web, api = made.pop("services")
@@ -91,7 +98,10 @@ async def test_what_runs_is_what_the_manager_reported(rig: ApiRig) -> None:
     rig.link.live[EnvironmentId(str(made["id"]))] = EnvironmentLive(
         EnvironmentStatus.STARTING,
         "1 of 2 workloads ready",
-        (WorkloadStatus("web", wanted=2, ready=1, restarts=3, detail="x", routes_generation=7),),
+        (
+            WorkloadStatus("web", 2, 1, restarts=3, detail="x", routes_generation=7),
+            WorkloadStatus("seed", 1, 1, 0, "", 0, "Job", 1, "gave up", "seed: exit code 1"),
+        ),
         (Service("web", {}, (ServicePort(8080, "http", "http", Protocol.HTTP),)),),
     )
     found = await ask(rig, "GET", "/environments/shop")
@@ -104,7 +114,23 @@ async def test_what_runs_is_what_the_manager_reported(rig: ApiRig) -> None:
             "restarts": 3,
             "detail": "x",
             "routes_generation": 7,
-        }
+            "kind": "Deployment",
+            "succeeded": 0,
+            "failed": "",
+            "last_exit": "",
+        },
+        {
+            "name": "seed",
+            "wanted": 1,
+            "ready": 1,
+            "restarts": 0,
+            "detail": "",
+            "routes_generation": 0,
+            "kind": "Job",
+            "succeeded": 1,
+            "failed": "gave up",
+            "last_exit": "seed: exit code 1",
+        },
     ]
     assert [s["name"] for s in found["services"]] == ["web"]
     (listed,) = (await ask(rig, "GET", "/environments"))["environments"]
@@ -265,13 +291,41 @@ async def test_a_preview_is_made_for_a_port_that_exists(rig: ApiRig) -> None:
     preview = await ask(rig, "POST", path, {"service": "api", "port": 8080}, 201)
     assert preview["environment"] == made["id"]
     assert preview in (await ask(rig, "GET", path))["previews"]
-    assert rig.link.taken() == [("changed", made["id"])]
+    assert rig.link.taken() == [("previews_changed", "")]
+    assert await ask(rig, "POST", path, {"service": "api", "port": 8080}, 200) == preview
+    assert rig.link.taken() == []
+
+
+async def test_a_raw_tcp_preview_says_where_to_connect_and_whether_somebody_listens(
+    rig: ApiRig,
+) -> None:
+    await rig.make_shop()
+    path = "/environments/shop/previews"
+    body = {"service": "web", "port": 9229, "tcp": True}
+    preview = await ask(rig, "POST", path, body, 201)
+    assert (preview["kind"], preview["url"]) == ("tcp", "tcp://127.0.0.1:20000")
+    assert preview["status"] == ""
+    rig.link.problems[preview["label"]] = "port 20000 is taken"
+    listed = (await ask(rig, "GET", path))["previews"]
+    assert {p["status"] for p in listed} == {"", "port 20000 is taken"}
+    assert (await ask(rig, "POST", path, body, 200))["label"] == preview["label"]
+
+
+async def test_a_removed_preview_is_gone(rig: ApiRig) -> None:
+    made: Any = await rig.make_shop()
+    (preview,) = made["previews"]
+    rig.link.taken()
+    assert await ask(rig, "DELETE", f"/previews/{preview['label']}", status=204) is None
+    assert rig.link.taken() == [("previews_changed", "")]
+    assert (await ask(rig, "GET", "/environments/shop/previews"))["previews"] == []
+    error = await refused(rig, "DELETE", f"/previews/{preview['label']}", status=404)
+    assert "lapdev preview list" in error["hint"]
 
 
 WRONG_PREVIEWS = [
     ({"service": "api", "port": 1}, 404),
     ({"service": "cart", "port": 8080}, 404),
-    ({"service": "web", "port": 8080}, 409),
+    ({"service": "web", "port": 8080, "tcp": "yes"}, 422),
     ({"service": "web", "port": 0}, 422),
     ({"service": "web", "port": 65536}, 422),
     ({"service": "web", "port": "8080"}, 422),
@@ -392,13 +446,16 @@ async def test_the_schema_lists_every_call_and_the_credential(rig: ApiRig) -> No
         ("GET", "/api/v1/clusters"),
         ("GET", "/api/v1/environments"),
         ("POST", "/api/v1/environments"),
+        ("PUT", "/api/v1/environments/{name}"),
         ("GET", "/api/v1/environments/{ref}"),
+        ("GET", "/api/v1/environments/{ref}/logs"),
         ("DELETE", "/api/v1/environments/{ref}"),
         ("POST", "/api/v1/environments/{ref}/branches"),
         ("PUT", "/api/v1/environments/{branch}/workloads/{workload}"),
         ("DELETE", "/api/v1/environments/{branch}/workloads/{workload}"),
         ("GET", "/api/v1/environments/{ref}/previews"),
         ("POST", "/api/v1/environments/{ref}/previews"),
+        ("DELETE", "/api/v1/previews/{label}"),
         ("GET", "/api/v1/environments/{ref}/intercepts"),
         ("POST", "/api/v1/environments/{ref}/intercepts"),
         ("GET", "/api/v1/intercepts"),

@@ -48,18 +48,6 @@ def test_a_list_of_anything_but_objects_is_refused(items: list[Any]) -> None:
         catalog.flatten([{"kind": "List", "items": items}])
 
 
-def test_only_marked_services_get_previews_and_only_for_http() -> None:
-    assert catalog.marked_previews(parse_objects(shop())) == (("web", 8080),)
-
-
-def test_a_label_marks_a_service_too_and_any_other_value_does_not() -> None:
-    yes, no = service("web"), service("api")
-    yes["metadata"]["labels"] = {"lapdev.dev/preview": "true"}
-    no["metadata"]["labels"] = {"lapdev.dev/preview": "yes"}
-    manifests = parse_objects([deployment("web"), deployment("api"), yes, no])
-    assert catalog.marked_previews(manifests) == (("web", 8080),)
-
-
 def test_a_branch_sees_its_own_versions_among_its_bases_objects() -> None:
     base = environment(*shop())
     branch = environment(deployment("api", image="shop:2"), base=base.id)

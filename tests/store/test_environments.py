@@ -10,13 +10,18 @@ import pytest
 
 from lapdev.errors import ConfigError, Conflict, NotFound
 from lapdev.model import Cluster, ClusterId, Environment, EnvironmentKind, EnvironmentStatus
-from lapdev.store import NewEnvironment, Store
+from lapdev.store import NewEnvironment, PreviewWish, Store
 from lapdev.store.environments import Manifest, WorkloadChange
 from tests.support.shop_manifests import deployment, shop
 
 
+WEB = PreviewWish("web", 8080)
+OFFERED = frozenset({("web", 8080), ("api", 8080)})
+
+
 async def make(store: Store, cluster: Cluster, name: str = "shop") -> Environment:
-    new = NewEnvironment(name, EnvironmentKind.SHARED, cluster.id, tuple(shop()), (("web", 8080),))
+    objects = tuple(shop())
+    new = NewEnvironment(name, EnvironmentKind.SHARED, cluster.id, objects, (WEB,), OFFERED)
     return await store.create_environment(new)
 
 
@@ -102,7 +107,7 @@ async def test_a_branch_gets_a_preview_url_for_each_of_its_base(
     store: Store, cluster: Cluster
 ) -> None:
     await make(store, cluster)
-    await store.create_preview("shop", "api", 8080)
+    await store.create_preview("shop", PreviewWish("api", 8080))
     await store.create_branch("fix", "shop")
     of_base, of_branch = await store.previews("shop"), await store.previews("fix")
     assert [(p.service, p.port) for p in of_branch] == [("api", 8080), ("web", 8080)]
@@ -150,7 +155,7 @@ async def test_the_revision_grows_by_one_per_change(store: Store, cluster: Clust
     before = await store.revision()
     await make(store, cluster)
     await store.create_branch("fix", "shop")
-    await store.create_preview("shop", "api", 8080)
+    await store.create_preview("shop", PreviewWish("api", 8080))
     assert await store.revision() == before + 3
 
 

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from lapdev.errors import ConfigError
-from lapdev.store import Store, migrate, tables
+from lapdev.model import ClusterId, EnvironmentId, EnvironmentKind
+from lapdev.store import NewEnvironment, Store, migrate, tables
 
 MIGRATIONS = Path(tables.__file__).parent / "migrations"
 
@@ -80,6 +82,56 @@ def test_a_database_that_is_there_already_is_opened_without_alembic(tmp_path: Pa
         for _ in range(2)
     ]
     assert said == ["True", "False"]
+
+
+def _at(path: Path, version: str) -> None:
+    """A database at an earlier version."""
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)
+    engine.dispose()
+
+
+async def test_previews_of_the_first_version_survive_the_upgrade_as_they_were(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "lapdev.db"
+    _at(path, "0001")
+    connection = sqlite3.connect(path)
+    connection.executescript("""
+        INSERT INTO clusters VALUES ('c', 'local', 'sha', '2026-01-01', NULL);
+        INSERT INTO environments VALUES
+            ('e', 'shop', 'shared', 'c', 'ns', NULL, 3, '[]', '2026-01-01', NULL),
+            ('b', 'fix', 'branch', 'c', 'ns', 'e', 3, '[]', '2026-01-01', NULL);
+        INSERT INTO previews VALUES
+            ('8080-web-x', 'e', 'web', 8080, '2026-01-01'),
+            ('80-api-x', 'e', 'api', 80, '2026-01-01'),
+            ('8080-web-y', 'b', 'web', 8080, '2026-01-01');
+        INSERT INTO intercepts VALUES
+            ('i', 'e', 'web', 'web', 'mine', '[[1, 2]]', 0, 'token', '2026-01-01');
+    """)
+    connection.close()
+    store = await Store.open(f"sqlite:///{path}")
+    try:
+        found = await store.previews("shop")
+        assert [(p.label, p.service, p.port) for p in found] == [
+            ("80-api-x", "api", 80),
+            ("8080-web-x", "web", 8080),
+        ]
+        assert {(p.routes, p.tcp_port, p.name) for p in found} == {((), None, "")}
+        assert len(await store.intercepts()) == 1
+        # Nobody knows whether a mark asked for them: they stay while their service does.
+        offered = frozenset({("web", 8080)})
+        new = NewEnvironment("shop", EnvironmentKind.SHARED, ClusterId("c"), (), (), offered)
+        await store.put_environment(new)
+        assert [p.label for p in await store.previews("shop")] == ["8080-web-x"]
+        await store.remove_environment(EnvironmentId("b"))
+        assert len(await store.previews()) == 1, "previews still go with their environment"
+    finally:
+        await store.aclose()
 
 
 def test_migrations_do_not_lean_on_todays_tables() -> None:

@@ -6,7 +6,14 @@ import pytest
 
 from lapdev.errors import ConfigError
 from lapdev.model import EnvironmentKind
-from lapdev.store.names import check_name, new_id, new_namespace, preview_label, random_text
+from lapdev.store.names import (
+    check_name,
+    named_label,
+    new_id,
+    new_namespace,
+    preview_label,
+    random_text,
+)
 
 SUFFIX = "k3v9x0a1b2c3"
 
@@ -71,3 +78,12 @@ def test_every_label_is_a_dns_label(port: int) -> None:
     for length in range(30, 64):
         for service in ("a" * length, ("ab-" * 21)[: length - 1] + "z"):
             check_name("label", preview_label(port, service, SUFFIX))
+
+
+def test_a_named_label_begins_with_the_name_cut_where_it_is_too_long() -> None:
+    assert named_label("pages", SUFFIX) == f"pages-{SUFFIX}"
+    assert named_label("s" * 50, SUFFIX) == f"{'s' * 50}-{SUFFIX}"
+    first, second = named_label("s" * 63, SUFFIX), named_label("s" * 62 + "t", SUFFIX)
+    assert len(first) == len(second) == 63
+    assert first != second
+    check_name("label", first)

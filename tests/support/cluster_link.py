@@ -14,6 +14,7 @@ from lapdev.model import (
     Environment,
     EnvironmentId,
     InterceptId,
+    PreviewUrl,
 )
 
 
@@ -24,6 +25,10 @@ class RecordingLink:
     calls: list[tuple[str, str]] = field(default_factory=list)
     live: dict[EnvironmentId, EnvironmentLive] = field(default_factory=dict)
     connected: set[str] = field(default_factory=set)
+    details: dict[str, str] = field(default_factory=dict)
+    """Cluster name → detail."""
+    problems: dict[str, str] = field(default_factory=dict)
+    """Preview label → why it is not served."""
     delete_error: LapdevError | None = None
     delete_gate: asyncio.Event | None = None
     """When set, `delete` waits for it."""
@@ -31,6 +36,15 @@ class RecordingLink:
 
     def changed(self, environment: EnvironmentId) -> None:
         self.calls.append(("changed", environment))
+
+    def previews_changed(self) -> None:
+        self.calls.append(("previews_changed", ""))
+
+    async def previews_settled(self) -> None:
+        """There are no listeners."""
+
+    def preview_problem(self, preview: PreviewUrl) -> str:
+        return self.problems.get(preview.label, "")
 
     async def delete(self, environment: Environment) -> None:
         self.calls.append(("delete", environment.id))
@@ -45,6 +59,9 @@ class RecordingLink:
 
     def cluster_status(self, cluster: Cluster) -> ClusterStatus:
         return ClusterStatus.READY if cluster.name in self.connected else cluster.status
+
+    def cluster_detail(self, cluster: Cluster) -> str:
+        return self.details.get(cluster.name, "")
 
     def device_connected(self, device: DeviceId) -> bool:
         return device in self.connected

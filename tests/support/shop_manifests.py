@@ -54,3 +54,33 @@ def shop() -> list[Manifest]:
         ),
         service("api", {"name": "http", "port": 8080}),
     ]
+
+
+def ingress(name: str, *paths: tuple[str, str, int], host: str = "") -> Manifest:
+    """An Ingress whose paths (path, service, port) are prefixes."""
+    rule: Manifest = {
+        "http": {
+            "paths": [
+                {
+                    "path": path,
+                    "pathType": "Prefix",
+                    "backend": {"service": {"name": service, "port": {"number": port}}},
+                }
+                for path, service, port in paths
+            ]
+        }
+    }
+    if host:
+        rule["host"] = host
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": name},
+        "spec": {"rules": [rule]},
+    }
+
+
+def configured(kind: str, name: str, **data: str) -> Manifest:
+    """A ConfigMap, or a Secret by its `stringData`."""
+    field = "stringData" if kind == "Secret" else "data"
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, field: data}
