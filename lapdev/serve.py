@@ -122,7 +122,11 @@ def parse_flags(role: str, argv: Sequence[str]) -> dict[str, Any]:
 def main_sidecar(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """`lapdev serve --role sidecar`: the exit code."""
     try:
-        serve("sidecar", load(ROLES["sidecar"], parse_flags("sidecar", argv), environ))
+        settings = load(ROLES["sidecar"], parse_flags("sidecar", argv), environ)
+        if settings.fork_fd >= 0:
+            importlib.import_module("lapdev.sidecar.fork_server").run(settings)
+        else:
+            serve("sidecar", settings)
     except LapdevError as exc:
         sys.stderr.write(error_line(exc) + "\n")
         return 1

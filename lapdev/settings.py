@@ -140,6 +140,11 @@ class SidecarSettings:
     launch_fd: int = _setting(
         -1, "descriptor with the launch document, which holds the pod's token", kind="fd"
     )
+    fork_fd: int = _setting(
+        -1,
+        "descriptor of a socket: local managers ask there for sidecars, copies of this process",
+        kind="fd",
+    )
     admin: str = _setting(
         "",
         "where /livez, /readyz and /metrics are served; empty: as the launch document says",
