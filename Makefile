@@ -55,7 +55,8 @@ clean: ## remove the environment and everything that was made
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A pure room must be covered by its own tests; measuring the others would only cost time.
-PURE_TESTS := tests/wire tests/routing tests/cluster/manifests tests/manager/test_plan.py \
+PURE_TESTS := tests/wire tests/routing tests/cluster/manifests tests/cluster/compose \
+    tests/manager/test_plan.py \
     tests/devbox/test_hosts.py tests/test_errors.py tests/test_model.py
 
 .PHONY: unit-now

@@ -17,6 +17,7 @@ PURE_ROOMS = (
     "lapdev/wire/",
     "lapdev/routing/",
     "lapdev/cluster/manifests",
+    "lapdev/cluster/compose",
     "lapdev/manager/plan.py",
     "lapdev/devbox/hosts.py",
 )
