@@ -37,7 +37,7 @@ def parse_schedule(node: Node) -> str:
     for field, (name, low, high, words) in zip(fields, _FIELDS, strict=True):
         for part in field.split(","):
             if not _fits(part, low, high, words):
-                node.fail(f"{part!r:.40} is not a {name}", _HINT)
+                node.fail(f"{part!r:.40} is no {name}", _HINT)
     return " ".join(fields)
 
 

@@ -88,12 +88,17 @@ def pod_env(
 
 
 def _entries(container: Container, source: EnvFrom, configs: Configs) -> Iterator[tuple[str, str]]:
-    """Every entry whose key makes a variable's name; Kubernetes leaves the others out, too."""
+    """Every entry whose key makes a variable's name, and no binary data of a ConfigMap.
+
+    Kubernetes leaves the others out, too.
+    """
     where = f"{container.where}: envFrom"
     found = find_config(Reference(where, source.kind, source.name, (), source.optional), configs)
-    for key in found.data if found else ():
+    if found is None:
+        return
+    for key, value in found.data.items():
         name = source.prefix + key
-        if _VARIABLE.fullmatch(name) and found:
+        if _VARIABLE.fullmatch(name) and (found.kind == "Secret" or _text(value) is not None):
             yield name, _decoded(found, key, where)
 
 
@@ -125,13 +130,19 @@ def _value(
 
 
 def _decoded(found: ConfigObject, key: str, where: str) -> str:
-    try:
-        text = found.data[key].decode()
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
+    text = _text(found.data[key])
+    if text is None:
         raise ConfigError(
             f"{where}: {found.kind}/{found.name} key {key!r} is not text, and no variable's value",
             hint="mount it as a file",
         )
     return text
+
+
+def _text(value: bytes) -> str | None:
+    """None when a variable cannot hold it."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text

@@ -19,8 +19,7 @@ _MARIADB = (
     "sh -c 'test -d /var/lib/mysql/mysql || mariadb-install-db --datadir=/var/lib/mysql;"
     " exec mariadbd --datadir=/var/lib/mysql'"
 )
-# By the first of these words in the image's name. Programs that are asked for their arguments only
-# stand alone; the others get the container's arguments, as the image's entry point would.
+# By the first of these words in the image's name.
 _COMMANDS = {
     "redis": "redis-server",
     "valkey": "valkey-server",
@@ -31,24 +30,16 @@ _COMMANDS = {
     "mariadb": _MARIADB,
     "memcached": "memcached",
     "nginx": "nginx -g 'daemon off;'",
-    "httpd": "apache2 -D FOREGROUND",
     "mongo": "mongod --bind_ip_all",
     "mongodb": "mongod --bind_ip_all",
     "rabbitmq": "rabbitmq-server",
-    "traefik": "traefik",
-    "caddy": "caddy run --config /etc/caddy/Caddyfile",
-    "minio": "minio",
     "nats": "nats-server",
-    "adminer": "php -S 0.0.0.0:8080",
     "python": "python3 app.py",
     "node": "node index.js",
-    "golang": "go run .",
-    "php": "php -S 0.0.0.0:80",
-    "ruby": "ruby app.rb",
     "busybox": "sleep infinity",
 }
-_INTERPRETERS = frozenset({"python", "node", "golang", "php", "ruby", "busybox"})
-"""Their entry point runs the arguments themselves."""
+_INTERPRETERS = frozenset({"python", "node", "busybox"})
+"""Their arguments are a command by themselves."""
 
 
 def known_command(image: str, args: Sequence[str] = ()) -> str:

@@ -16,7 +16,8 @@ from lapdev.cluster.manifests.node import Node
 # A number of at most 32 digits: a quantity is at most 2**63, and a longer one costs time.
 _QUANTITY = re.compile(
     r"(?P<number>\d{1,32}(\.\d{0,32})?|\.\d{1,32})"
-    r"(?P<suffix>[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d{1,2})?"
+    r"(?P<suffix>[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d{1,2})?",
+    re.ASCII,
 )
 _SUFFIXES = {
     "": Fraction(1),

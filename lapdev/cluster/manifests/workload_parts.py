@@ -33,7 +33,7 @@ _RESTARTS = {
 def parse_workload(item: dict[str, Any]) -> Workload:
     """The workload that a Kubernetes object describes. Raises ConfigError as `parse_objects`."""
     written = item.get("kind")
-    if written not in WORKLOAD_KINDS:
+    if not isinstance(written, str) or written not in WORKLOAD_KINDS:
         object_node(item, f"{written!s:.60}").fail(
             "runs no pods", f"write one of: {', '.join(WorkloadKind)}"
         )
@@ -132,6 +132,12 @@ def _schedule(spec: Node) -> Schedule:
 
 def _timezone(node: Node) -> str:
     name = node.text("")
-    if name and name not in zoneinfo.available_timezones():
-        node.fail(f"{name!r:.60} is not a time zone", "write a name such as Etc/UTC, Europe/Paris")
-    return name
+    if not name:
+        return ""
+    try:
+        return zoneinfo.ZoneInfo(name).key
+    except (KeyError, ValueError, OSError):
+        node.fail(
+            f"{name!r:.60} is not a time zone this machine knows",
+            "write a name such as Etc/UTC or Europe/Paris (they come with the package tzdata)",
+        )

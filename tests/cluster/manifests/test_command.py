@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from lapdev.cluster.manifests import PodFacts, expand, local_command, parse_workload, pod_env
+from lapdev.cluster.manifests import local_command, parse_workload
 from lapdev.errors import ConfigError
 from tests.cluster.manifests import test_deployment
-
-FACTS = PodFacts("api-x", "shop", "198.18.0.2", "198.18.0.1", {"app": "api"}, {"note": "n"})
 
 
 def words(
@@ -20,23 +18,6 @@ def words(
     item["spec"]["template"]["metadata"]["annotations"] = annotations
     deployment = parse_workload(item)
     return local_command(deployment, deployment.pod.containers[0], env, python="/opt/python")
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("a $(X) b", "a 1 b"),
-        ("$(X)$(X)", "11"),
-        ("$(NONE)", "$(NONE)"),
-        ("$$(X)", "$(X)"),
-        ("$$$(X)", "$1"),
-        ("$$", "$"),
-        ("$X ${X} $", "$X ${X} $"),
-        ("$(X", "$(X"),
-    ],
-)
-def test_references_expand_as_in_kubernetes(text: str, wanted: str) -> None:
-    assert expand(text, {"X": "1"}) == wanted
 
 
 def test_command_and_arguments_are_joined_and_expanded() -> None:
@@ -91,37 +72,45 @@ def test_lapdevs_own_python_runs_only_where_it_is_asked_for() -> None:
     assert words({}, command=["python3"]) == ["python3"]
 
 
-def environment(*variables: dict[str, Any]) -> dict[str, str]:
-    deployment = parse_workload(test_deployment.manifest({"env": list(variables)}))
-    return pod_env(deployment.pod.containers[0], FACTS, {"API_SERVICE_HOST": "10.0.0.1"}, {})
-
-
-def field(path: str) -> dict[str, Any]:
-    return {"name": "F", "valueFrom": {"fieldRef": {"fieldPath": path}}}
-
-
-def test_variables_see_services_and_those_before_them() -> None:
-    assert environment(
-        {"name": "A", "value": "$(API_SERVICE_HOST):$(B)"}, {"name": "B", "value": "$(A)"}
-    ) == {"API_SERVICE_HOST": "10.0.0.1", "A": "10.0.0.1:$(B)", "B": "10.0.0.1:$(B)"}
+def without_command(kind: str, **fields: Any) -> str:
+    """The hint."""
+    item = test_deployment.manifest(fields)
+    item["kind"] = kind
+    if kind == "CronJob":
+        item["spec"] = {"schedule": "@daily", "jobTemplate": {"spec": item["spec"]}}
+        item["spec"]["jobTemplate"]["spec"]["template"]["spec"]["restartPolicy"] = "Never"
+    if kind == "Pod":
+        item["spec"] = item["spec"]["template"]["spec"]
+    workload = parse_workload(item)
+    with pytest.raises(ConfigError, match='"web": has no command') as caught:
+        local_command(workload, workload.pod.containers[0])
+    return caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("path", "wanted"),
+    ("kind", "place"),
     [
-        ("metadata.name", "api-x"),
-        ("metadata.namespace", "shop"),
-        ("status.podIP", "198.18.0.2"),
-        ("status.hostIP", "198.18.0.1"),
-        ("metadata.labels['app']", "api"),
-        ("metadata.annotations['note']", "n"),
-        ("metadata.labels['none']", ""),
+        ("Deployment", "in spec.template.metadata.annotations of Deployment/api"),
+        ("CronJob", "in spec.jobTemplate.spec.template.metadata.annotations of CronJob/api"),
+        ("Pod", "in metadata.annotations of Pod/api"),
     ],
 )
-def test_the_downward_api_tells_about_the_pod(path: str, wanted: str) -> None:
-    assert environment(field(path))["F"] == wanted
+def test_the_place_of_the_annotation_is_said_for_every_kind(kind: str, place: str) -> None:
+    assert place in without_command(kind)
 
 
-def test_an_unknown_field_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"F refers to field 'status\.phase'"):
-        environment(field("status.phase"))
+def test_a_well_known_image_gets_its_whole_line() -> None:
+    hint = without_command("Deployment", image="redis:7", args=["--save", ""])
+    line = "annotate: local.lapdev.dev/command.web: \"redis-server --save ''\" (in spec.template"
+    assert hint.startswith(line)
+
+
+def test_init_containers_have_the_same_annotations_by_name() -> None:
+    item = test_deployment.manifest({"command": ["a"]}, initContainers=[{"name": "init"}])
+    item["spec"]["template"]["metadata"]["annotations"] = {
+        "local.lapdev.dev/command.init": "migrate up",
+        "local.lapdev.dev/command": "serve",
+    }
+    workload = parse_workload(item)
+    commands = [local_command(workload, each) for each in workload.pod.all_containers()]
+    assert commands == [["migrate", "up"], ["serve"]]
