@@ -147,7 +147,8 @@ def objects() -> list[Object]:
         "volumeClaimTemplates": [{"metadata": {"name": "data"}}],
         "template": template(),
     }
-    pod = {"kind": "Pod", "metadata": {"name": "pod", "labels": {"app": "pod"}}}
+    pod_metadata = {"name": "pod", "labels": {"app": "pod"}, "annotations": {"note": "n"}}
+    pod = {"kind": "Pod", "metadata": pod_metadata}
     backend = {"service": {"name": "web", "port": {"name": "http"}}}
     ingress = {
         "defaultBackend": {"service": {"name": "web", "port": {"number": 80}}},

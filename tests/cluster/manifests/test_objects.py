@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lapdev.cluster.manifests import parse_objects
+from lapdev.cluster.manifests import WorkloadKind, parse_objects
 from lapdev.errors import ConfigError
-from tests.cluster.manifests import test_deployment, test_service
+from tests.cluster.manifests import everything, test_deployment, test_service
 
 DEPLOYMENT = test_deployment.manifest()
 SERVICE = test_service.manifest({"port": 80})
@@ -58,3 +58,62 @@ def test_what_means_nothing_here_is_accepted_and_listed() -> None:
     manifests = parse_objects([{"kind": "Namespace", "metadata": {"name": "shop"}}, rule, SERVICE])
     assert manifests.ignored == ("Namespace/shop", "NetworkPolicy/deny")
     assert [item.name for item in manifests.services] == ["api"]
+
+
+def test_objects_of_every_kind_are_told_apart() -> None:
+    manifests = parse_objects(everything.objects())
+    assert [item.kind for item in manifests.workloads] == list(WorkloadKind)
+    assert [item.name for item in manifests.services] == ["web", "pods", "far"]
+    assert {(item.kind, item.name) for item in manifests.configs} == {
+        ("ConfigMap", "conf"),
+        ("Secret", "keys"),
+    }
+    assert manifests.configs_by_name()["Secret", "keys"].data == {"k": b"s3cret", "s": b"plain"}
+    assert [item.name for item in manifests.ingresses] == ["shop"]
+    assert manifests.ignored == ("Namespace/shop",)
+
+
+def named(item: dict[str, Any], kind: str = "", **metadata: str) -> dict[str, Any]:
+    return {**item, "kind": kind or item["kind"], "metadata": {"name": "api", **metadata}}
+
+
+def test_workloads_of_all_kinds_share_their_names() -> None:
+    with pytest.raises(
+        ConfigError, match="StatefulSet/api: Deployment/api has the same name"
+    ) as caught:
+        parse_objects([DEPLOYMENT, named(DEPLOYMENT, "StatefulSet")])
+    assert "name one of the two differently" in caught.value.hint
+
+
+def test_an_environment_is_one_namespace() -> None:
+    assert parse_objects([named(DEPLOYMENT, namespace="a"), SERVICE]).services
+    elsewhere = {"kind": "Role", "metadata": {"name": "x", "namespace": "kube-system"}}
+    assert parse_objects([named(SERVICE, namespace="a"), elsewhere]).ignored
+    with pytest.raises(
+        ConfigError,
+        match=r"^Service/api: metadata\.namespace: is 'b', and Deployment/api: metadata\.namespace"
+        r" is 'a': an environment is one namespace",
+    ) as caught:
+        parse_objects([named(DEPLOYMENT, namespace="a"), named(SERVICE, namespace="b")])
+    assert "leave metadata.namespace out" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [("ReplicaSet", "write it as a Deployment"), ("Kustomization", "kubectl kustomize")],
+)
+def test_what_has_a_substitute_is_told_so(kind: str, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=f"{kind}/api: this kind is not supported") as caught:
+        parse_objects([named(DEPLOYMENT, kind)])
+    assert remedy in caught.value.hint
+
+
+@pytest.mark.parametrize("items", ["x", {"a": 1}, [["x"]]])
+def test_a_list_holds_objects(items: Any) -> None:
+    with pytest.raises(ConfigError):
+        parse_objects([{"kind": "List", "items": items}])
+
+
+def test_a_claim_has_a_name() -> None:
+    with pytest.raises(ConfigError, match=r"PersistentVolumeClaim/\?: metadata\.name"):
+        parse_objects([{"kind": "PersistentVolumeClaim"}])

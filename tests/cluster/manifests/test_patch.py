@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lapdev.cluster.manifests import merge_patch
+from lapdev.cluster.manifests import WorkloadKind, merge_patch, pod_template_of
 from lapdev.errors import ConfigError
-from tests.cluster.manifests import test_deployment
+from tests.cluster.manifests import everything, test_deployment
 
 MANIFEST = test_deployment.manifest(
     {
@@ -62,6 +62,26 @@ def test_an_annotated_command_given_with_the_change_stays() -> None:
     assert merged(change)["metadata"]["annotations"]["local.lapdev.dev/command.web"] == "c"
 
 
+@pytest.mark.parametrize("kind", list(WorkloadKind))
+def test_workloads_of_every_kind_can_be_changed(kind: WorkloadKind) -> None:
+    (manifest,) = [item for item in everything.objects() if item["kind"] == kind]
+    change = {"image": "new", "env": {"PLAIN": None, "MORE": "1"}, "annotations": {"a": "b"}}
+    merged = merge_patch(manifest, {"web": change, "migrate": {"args": ["up"]}})
+    template = pod_template_of(merged)
+    assert template["metadata"]["annotations"] == {"note": "n", "a": "b"}
+    assert template["spec"]["initContainers"][0]["args"] == ["up"]
+    web = template["spec"]["containers"][0]
+    assert (web["image"], web["env"][-1]) == ("new", {"name": "MORE", "value": "1"})
+    assert "PLAIN" not in {variable["name"] for variable in web["env"]}
+
+
+def test_null_metadata_takes_annotations() -> None:
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["spec"]["template"]["metadata"] = None
+    change = {"annotations": {"a": "b"}}
+    assert merged(change, manifest)["metadata"] == {"annotations": {"a": "b"}}
+
+
 @pytest.mark.parametrize(
     ("patch", "complaint"),
     [
@@ -71,6 +91,9 @@ def test_an_annotated_command_given_with_the_change_stays() -> None:
         ({"web": {"ports": []}}, r"web\.ports: cannot be changed"),
         ({"web": {"env": {"A": 1}}}, r"web\.env\.A: is int, not a string"),
         ({"web": {"image": 1}}, "image: is int"),
+        ({"web": {"annotations": ["x"]}}, "annotations: is list, not a mapping"),
+        ({"web": {"env": [["A"]]}}, r"env\[0\]: is list, not a mapping"),
+        ({1: {}}, "has the key 1, not a string"),
     ],
 )
 def test_a_patch_that_fits_nothing_is_refused(patch: Any, complaint: str) -> None:
