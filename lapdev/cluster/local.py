@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
 
+from lapdev.cluster.controllers import check_runnable
 from lapdev.cluster.driver import LogQuery, NamespaceSpec, PodCredentials
-from lapdev.cluster.local_namespace import LocalNamespace, Machine
+from lapdev.cluster.local_namespace import LocalNamespace
+from lapdev.cluster.local_pods import Machine
 from lapdev.cluster.namespaces import in_outer
 from lapdev.cluster.network import Network
 from lapdev.cluster.options import LocalOptions
@@ -16,7 +19,7 @@ from lapdev.cluster.pod import PodInfo
 from lapdev.cluster.spawner import Spawner
 from lapdev.cluster.subnets import ISOLATED_RANGE, LOOPBACK_RANGE, AddressPlan
 from lapdev.cluster.wanted import service_port, wanted_namespace
-from lapdev.errors import ClusterError, NoRoute
+from lapdev.errors import ClusterError, NoRoute, NotFound
 from lapdev.log import get_logger
 from lapdev.model import LogLine, WorkloadStatus
 
@@ -67,6 +70,7 @@ class LocalDriver:
 
     async def apply(self, spec: NamespaceSpec) -> None:
         wanted = wanted_namespace(spec)
+        check_runnable(wanted)
         async with self._locks[spec.name]:
             if not self._started:
                 raise ClusterError("the driver is not running")
@@ -99,14 +103,22 @@ class LocalDriver:
     def service_host(self, namespace: str, service: str) -> str:
         if namespace not in self._namespaces:
             raise NoRoute(f"there is no namespace {namespace}")
-        return self._namespaces[namespace].service_host(service)
+        return self._namespaces[namespace].services.host(service)
 
     def endpoints(self, namespace: str, service: str, port: int) -> tuple[str, ...]:
         known = self._namespaces.get(namespace)
         if known is None:
             service_port(None, service, port)
             return ()
-        return known.endpoints(service, port)
+        return known.services.endpoints(service, port)
+
+    async def logs(self, namespace: str, query: LogQuery) -> AsyncIterator[LogLine]:
+        known = self._namespaces.get(namespace)
+        if known is None:
+            raise NotFound(f"there is no namespace {namespace}")
+        async with contextlib.aclosing(known.logs(query)) as lines:
+            async for line in lines:
+                yield line
 
     # Beyond the contract
 
@@ -114,13 +126,6 @@ class LocalDriver:
         """Every pod of the namespace, also those that are ending."""
         known = self._namespaces.get(namespace)
         return tuple(pod.info() for pod in known.pods()) if known else ()
-
-    async def logs(self, namespace: str, query: LogQuery) -> AsyncIterator[LogLine]:
-        known = self._namespaces.get(namespace)
-        for pod in known.pods() if known else ():
-            for container in pod.containers if pod.workload.name == query.workload else ():
-                for line in container.output.last(query.lines):
-                    yield LogLine(0.0, pod.name, container.name, line)
 
     async def _close(self, name: str, grace_limit: float | None) -> None:
         async with self._locks[name]:

@@ -1,58 +1,29 @@
-"""One environment namespace on this machine: its addresses, services and pods, kept as wanted."""
+"""One environment namespace on this machine: its addresses, services and pods, kept as wanted.
+
+Pods and services tell which workload has changed; only that one is looked at again.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import shutil
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Collection, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from lapdev.cluster.driver import PodCredentials
-from lapdev.cluster.manifests import local_command
-from lapdev.cluster.network import Network
-from lapdev.cluster.options import LocalOptions
-from lapdev.cluster.pod import Pod, Surroundings
-from lapdev.cluster.pod_files import kept_paths
-from lapdev.cluster.rollout import next_step
-from lapdev.cluster.sandbox import IsolatedSandbox, OpenSandbox, Place, Sandbox
-from lapdev.cluster.service_proxy import Front, ServiceProxy
-from lapdev.cluster.spawner import Spawner
-from lapdev.cluster.subnets import AddressPlan, Subnet
-from lapdev.cluster.wanted import (
-    WantedNamespace,
-    WantedWorkload,
-    endpoint_port,
-    selects,
-    service_port,
-)
-from lapdev.errors import ClusterError, ConfigError, NoRoute
+from lapdev.cluster.driver import LogQuery
+from lapdev.cluster.gateway import Gateway
+from lapdev.cluster.local_pods import Ground, Machine
+from lapdev.cluster.local_services import LocalServices
+from lapdev.cluster.local_workload import LocalWorkload
+from lapdev.cluster.log_reader import LogReader
+from lapdev.cluster.pod import Pod
+from lapdev.cluster.subnets import Subnet
+from lapdev.cluster.wanted import WantedNamespace
+from lapdev.errors import ClusterError, ConfigError, NotFound
 from lapdev.log import get_logger
-from lapdev.model import ServicePort, WorkloadStatus
+from lapdev.model import LogLine, WorkloadStatus
 from lapdev.net.tasks import Tasks
-
-POD_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
-POD_SUFFIX_LENGTH = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What all namespaces share."""
-
-    options: LocalOptions
-    credentials: PodCredentials
-    spawner: Spawner
-    network: Network | None
-    """None: without isolation."""
-    plan: AddressPlan
-    changed: Callable[[str], None]
-
-
-@dataclass(slots=True)
-class _Running:
-    pod: Pod
-    task: asyncio.Task[None]
 
 
 @dataclass(slots=True)
@@ -63,100 +34,117 @@ class LocalNamespace:
     machine: Machine
     wanted: WantedNamespace = field(init=False)
     subnet: Subnet = field(init=False)
-    _bridge: str = ""
-    _services: dict[str, str] = field(default_factory=dict)
-    """Service name → address."""
-    _proxies: dict[tuple[str, int], ServiceProxy] = field(default_factory=dict)
-    _retired: list[ServiceProxy] = field(default_factory=list)
-    """Of services that are gone: connections to their pods last until those have ended."""
-    _running: dict[str, _Running] = field(default_factory=dict)
+    services: LocalServices = field(init=False)
+    _ground: Ground = field(init=False)
+    _gateway: Gateway | None = None
+    _workloads: dict[str, LocalWorkload] = field(default_factory=dict)
+    """Those that are wanted, in the spec's order, and those whose pods are ending."""
+    _touched: set[str] = field(default_factory=set)
+    """Workloads to look at."""
+    _reported: dict[str, object] = field(default_factory=dict)
+    """Workload → what listeners have been told of it."""
+    _readers: defaultdict[str, set[LogReader]] = field(default_factory=lambda: defaultdict(set))
+    """Workload → who reads what it prints."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: Tasks = field(default_factory=Tasks)
-    _reported: object = None
     _complaints: set[str] = field(default_factory=set)
 
     async def open(self) -> None:
-        """It has addresses and, with isolation, a bridge."""
+        """It has addresses and, with isolation, a bridge with a gateway.
+
+        Raises:
+            ClusterError: this machine has no room for it; then nothing of it exists.
+        """
         self.wanted = WantedNamespace(self.name, {}, {}, {})
         self.subnet = self.machine.plan.take()
-        if self.machine.network is not None:
-            try:
-                self._bridge = await self.machine.network.add_namespace(self.subnet)
-            except ClusterError:
-                self.machine.plan.give_back(self.subnet)
-                raise
+        try:
+            bridge = await self._open_network()
+        except BaseException:
+            self.machine.plan.give_back(self.subnet)
+            raise
+        self._ground = Ground(
+            namespace=self.name,
+            machine=self.machine,
+            subnet=self.subnet,
+            bridge=bridge,
+            tasks=self._tasks,
+            environment=self.services.environment,
+            configs=lambda: self.wanted.configs,
+            touch=self._touch,
+        )
         self._tasks.spawn(self._reconcile(), f"namespace:{self.name}")
 
     def apply(self, wanted: WantedNamespace) -> None:
-        for name in wanted.services.keys() - self._services.keys():
-            self._services[name] = self.subnet.services.take()
-        for name in self._services.keys() - wanted.services.keys():
-            self.subnet.services.give_back(self._services.pop(name))
+        """Raises ClusterError when there are not enough addresses; then nothing has changed."""
+        self.services.apply(wanted, self.pods())
         self.wanted = wanted
-        self._wake.set()
+        gone, self._workloads = self._workloads, {}
+        for name, workload in wanted.workloads.items():
+            known = gone.pop(name, None) or LocalWorkload(name, self._ground)
+            known.want(workload)
+            self._workloads[name] = known
+        for name, known in gone.items():
+            known.want(None)
+            self._workloads[name] = known
+        for name in self._workloads:
+            self._touch(name)
 
     async def aclose(self, grace_limit: float | None = None) -> None:
         """No process, listener or address of the namespace is left."""
-        self.wanted = WantedNamespace(self.name, {}, {}, {})
-        for running in self._running.values():
-            running.pod.request_stop(grace_limit)
-        self._wake.set()
-        while self._running:
-            await asyncio.wait([running.task for running in self._running.values()])
+        self.apply(WantedNamespace(self.name, {}, {}, {}))
+        for workload in self._workloads.values():
+            workload.request_stop(grace_limit)
+        while running := self._running(self._workloads):
+            await asyncio.wait(running)
+        for readers in self._readers.values():
+            for reader in readers:
+                reader.close()
+        for workload in self._workloads.values():
+            workload.close()
         await self._tasks.aclose()
-        for proxy in (*self._proxies.values(), *self._retired):
-            await proxy.aclose()
-        self._proxies.clear()
-        self._retired.clear()
-        if self.machine.network is not None:
-            await self.machine.network.remove_namespace(self.subnet)
+        await self.services.aclose()
+        await self._close_network()
         self.machine.plan.give_back(self.subnet)
-        shutil.rmtree(self._folder(), ignore_errors=True)
+        shutil.rmtree(self._ground.folder, ignore_errors=True)
 
     async def wait_gone(self, workloads: Collection[str]) -> None:
         """No pod exists of those of these workloads that are not wanted."""
-        while ending := [
-            running.task
-            for running in self._running.values()
-            if (name := running.pod.workload.name) in workloads
-            and name not in self.wanted.workloads
-        ]:
-            await asyncio.wait(ending)
+        while running := self._running(
+            name for name in workloads if name not in self.wanted.workloads
+        ):
+            await asyncio.wait(running)
 
     # Questions
 
     def pods(self) -> list[Pod]:
-        return [running.pod for running in self._running.values()]
+        """Every pod that has not ended."""
+        return [pod for workload in self._workloads.values() for pod in workload.pods]
 
     def status(self) -> tuple[WorkloadStatus, ...]:
-        return tuple(self._workload_status(each) for each in self.wanted.workloads.values())
+        known = (workload.status for workload in self._workloads.values())
+        return tuple(status for status in known if status is not None)
 
-    def service_host(self, service: str) -> str:
-        if service not in self._services:
-            raise NoRoute(f"{self.name} has no service {service}")
-        return self._services[service]
-
-    def endpoints(self, service: str, port: int) -> tuple[str, ...]:
-        declared = service_port(self.wanted, service, port)
-        wanted = self.wanted.services[service]
-        return tuple(
-            f"{pod.place.ip}:{number}"
-            for pod in self.pods()
-            if pod.ready and selects(wanted, pod.workload)
-            if (number := endpoint_port(pod.workload, service, declared)) is not None
-        )
-
-    def _workload_status(self, workload: WantedWorkload) -> WorkloadStatus:
-        pods = [pod for pod in self.pods() if pod.workload.name == workload.name]
-        new = [pod for pod in pods if pod.digest == workload.digest and not pod.stopping]
-        waiting = [pod for pod in new if not pod.ready]
-        return WorkloadStatus(
-            name=workload.name,
-            wanted=workload.facts.replicas,
-            ready=sum(pod.ready for pod in new),
-            restarts=sum(pod.restarts for pod in new),
-            detail=next((text for pod in waiting if (text := pod.why_not_ready())), ""),
-        )
+    async def logs(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:
+        """Raises NotFound when there is no such workload."""
+        workload = self._workloads.get(query.workload)
+        if workload is None:
+            raise NotFound(f"{self.name} has no workload {query.workload}")
+        reader = LogReader(query)
+        readers = self._readers[query.workload]
+        try:
+            # Together: no line is between the two, and none is in both.
+            lines = reader.backlog(workload.readable)
+            if query.follow:
+                reader.attach(workload.readable, fresh=False)
+                readers.add(reader)
+            for line in lines:
+                yield line
+            if query.follow:
+                async for line in reader.lines():
+                    yield line
+        finally:
+            reader.close()
+            readers.discard(reader)
 
     # Becoming what is wanted
 
@@ -164,22 +152,50 @@ class LocalNamespace:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            touched, self._touched = self._touched, set()
+            for name in touched:
+                self._step(name)
             try:
-                self._step_pods()
-                await self._step_proxies()
-            except (ClusterError, ConfigError) as exc:
-                self._complain(str(exc), exc.hint)
+                await self.services.update()
             except Exception:
-                # One step that went wrong must not be the namespace's last.
+                # What went wrong with one service must not be the others' end.
                 get_logger().exception("namespace_failed", target=self.name)
-            self._report()
+            self._report(touched)
 
-    def _report(self) -> None:
+    def _step(self, name: str) -> None:
+        workload = self._workloads.get(name)
+        if workload is None:
+            return
+        try:
+            workload.step()
+        except (ClusterError, ConfigError) as exc:
+            self._complain(f"{name}: {exc}", exc.hint)
+        except Exception:
+            get_logger().exception("namespace_failed", target=f"{self.name}/{name}")
+        for reader in self._readers.get(name, ()):
+            reader.attach(workload.readable)
+        if workload.wanted is None and workload.empty:
+            workload.close()
+            del self._workloads[name]
+
+    def _report(self, touched: Collection[str]) -> None:
         """Whoever listens hears of it when the status, or which pods there are, has changed."""
-        facts = (self.status(), [(pod.name, pod.ready) for pod in self.pods()])
-        if facts != self._reported:
-            self._reported = facts
+        changed = False
+        for name in touched:
+            workload = self._workloads.get(name)
+            facts = workload.facts() if workload else None
+            if facts != self._reported.get(name):
+                changed = True
+                self._reported[name] = facts
+            if workload is None:
+                self._reported.pop(name, None)
+        if changed:
             self.machine.changed(self.name)
+
+    def _touch(self, workload: str) -> None:
+        self.services.touch(workload)
+        self._touched.add(workload)
+        self._wake.set()
 
     def _complain(self, problem: str, hint: str) -> None:
         """Once: the same step is taken again after every change."""
@@ -187,110 +203,34 @@ class LocalNamespace:
             self._complaints.add(problem)
             get_logger().error("namespace_failed", target=self.name, error=problem, hint=hint)
 
-    def _step_pods(self) -> None:
-        for name in {*self.wanted.workloads, *(pod.workload.name for pod in self.pods())}:
-            workload = self.wanted.workloads.get(name)
-            pods = [pod for pod in self.pods() if pod.workload.name == name and not pod.stopping]
-            replicas = workload.facts.replicas if workload else 0
-            step = next_step(replicas, workload.digest if workload else "", pods)
-            for stopping in step.stop:
-                self._running[stopping].pod.request_stop()
-                self._wake.set()
-            for _ in range(step.start):
-                assert workload is not None
-                self._start_pod(workload)
+    def _running(self, workloads: Iterable[str]) -> list[asyncio.Task[None]]:
+        """One task per pod of these workloads, until it has ended."""
+        known = (self._workloads[name] for name in workloads if name in self._workloads)
+        return [task for workload in known for task in workload.running]
 
-    def _start_pod(self, workload: WantedWorkload) -> None:
-        suffix = "".join(secrets.choice(POD_SUFFIX) for _ in range(POD_SUFFIX_LENGTH))
-        # A host name has at most 63 octets.
-        name = f"{workload.name[: 62 - POD_SUFFIX_LENGTH]}-{suffix}"
-        place = Place(
-            name=name,
-            namespace=self.name,
-            ip=self.subnet.pods.take(),
-            subnet=self.subnet,
-            bridge=self._bridge,
-            folder=self._folder() / name,
-            fresh=tuple(self.machine.options.covered_folders()),
-            keep=tuple(self._kept_paths(workload)),
-        )
-        pod = Pod(workload, place, self._surroundings())
-        self._running[name] = _Running(pod, self._tasks.spawn(self._run_pod(pod), f"pod:{name}"))
+    def _pods_of(self, workload: str) -> list[Pod]:
+        known = self._workloads.get(workload)
+        return known.pods if known else []
 
-    async def _run_pod(self, pod: Pod) -> None:
-        try:
-            await pod.run()
-        finally:
-            self._running.pop(pod.name, None)
-            self.subnet.pods.give_back(pod.place.ip)
-            self._wake.set()
+    # The network
 
-    async def _step_proxies(self) -> None:
-        # Taken together: both may have changed after any of the waits below.
-        services = dict(self._services)
-        wanted = {
-            (service.name, port.port): port
-            for service in self.wanted.services.values()
-            for port in service.ports
-        }
-        for key, proxy in list(self._proxies.items()):
-            if key not in wanted or proxy.front.host != services[key[0]]:
-                self._retired.append(self._proxies.pop(key))
-                await proxy.retire()
-        self._retired = [proxy for proxy in self._retired if proxy.busy]
-        for key, port in wanted.items():
-            if key not in self._proxies:
-                self._proxies[key] = ServiceProxy(self._front(services[key[0]], key[0], port))
+    async def _open_network(self) -> str:
+        """The bridge; empty without isolation."""
+        network = self.machine.network
+        bridge = await network.add_namespace(self.subnet) if network else ""
+        self.services = LocalServices(self.name, self.subnet, bridge, self._pods_of, self._complain)
+        if network is not None:
+            gateway = Gateway(self.machine.options, self.subnet, bridge, self.services.resolve)
             try:
-                await self._proxies[key].update()
-            except ClusterError as exc:
-                self._complain(f"service {key[0]}: {exc}", exc.hint)
+                await gateway.open()
+            except BaseException:
+                await asyncio.shield(network.remove_namespace(self.subnet))
+                raise
+            self._gateway = gateway
+        return bridge
 
-    def _front(self, host: str, service: str, port: ServicePort) -> Front:
-        def endpoints() -> tuple[str, ...]:
-            try:
-                return self.endpoints(service, port.port)
-            except NoRoute:
-                return ()  # the service has just been taken away
-
-        return Front(host, port.port, self._bridge, endpoints)
-
-    # What pods are given
-
-    def _surroundings(self) -> Surroundings:
-        return Surroundings(
-            options=self.machine.options,
-            credentials=self.machine.credentials,
-            make_sandbox=self._make_sandbox,
-            service_environment=self._service_environment,
-            configs=lambda: self.wanted.configs,
-            on_change=self._wake.set,
-        )
-
-    def _make_sandbox(self, place: Place) -> Sandbox:
-        if self.machine.network is None:
-            return OpenSandbox(self.machine.spawner, place)
-        return IsolatedSandbox(self.machine.spawner, self.machine.network, place)
-
-    def _service_environment(self) -> dict[str, str]:
-        """`API_SERVICE_HOST` and `API_SERVICE_PORT`, as Kubernetes sets them."""
-        env = {}
-        for service in self.wanted.services.values():
-            prefix = service.name.upper().replace("-", "_")
-            env[f"{prefix}_SERVICE_HOST"] = self._services[service.name]
-            if service.ports:
-                env[f"{prefix}_SERVICE_PORT"] = str(service.ports[0].port)
-        return env
-
-    def _kept_paths(self, workload: WantedWorkload) -> list[str]:
-        always = self.machine.options.own_folders()
-        words: list[str] = []
-        for container in workload.facts.pod.all_containers():
-            known = {variable.name: variable.value for variable in container.env}
-            words += local_command(workload.facts, container, known)
-            if container.working_dir:
-                always.append(container.working_dir)
-        return kept_paths(words, always, self.machine.options.covered_folders())
-
-    def _folder(self) -> Path:
-        return self.machine.options.runtime_dir / "pods" / self.name
+    async def _close_network(self) -> None:
+        if self._gateway is not None:
+            await self._gateway.aclose()
+        if self.machine.network is not None:
+            await self.machine.network.remove_namespace(self.subnet)

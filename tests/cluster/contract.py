@@ -264,4 +264,4 @@ async def check_deleting_while_pods_start_leaves_nothing(world: World) -> None:
         assert world.credentials.valid == {}
 
 
-CHECKS = [name for name in list(globals()) if name.startswith("check_")]
+CHECKS = {name: found for name, found in list(globals().items()) if name.startswith("check_")}

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from lapdev.cluster.local import LocalDriver
 from lapdev.cluster.options import LocalOptions
-from tests.cluster import contract
+from tests.cluster import contract, contract_kinds
 from tests.support import needs
 from tests.support.fake_driver import FakeCredentials
 
+CHECKS = contract.CHECKS | contract_kinds.CHECKS
+"""Every promise of the contract, by name."""
 STANDIN = needs.PROJECT / "tests" / "support" / "standin_sidecar.py"
 
 
@@ -43,4 +45,4 @@ async def local_world(
 async def run_check(folder: Path, check: str) -> None:
     """One promise of the contract, kept by the local driver with isolation."""
     async with local_world(folder) as (_, world):
-        await getattr(contract, check)(world)
+        await CHECKS[check](world)

@@ -2,7 +2,8 @@
 
 It meets the same contract suite as the local driver (`tests/cluster/test_driver_contract.py`).
 A manager test applies specs to it as usual, decides itself when pods become ready, and connects
-as a sidecar with the launch document a real one would have got.
+as a sidecar with the launch document a real one would have got. What would end by itself, a Job,
+is done when its pods would be ready.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 
+from lapdev.cluster.controllers import check_runnable
 from lapdev.cluster.driver import LogQuery, NamespaceSpec, PodCredentials, SidecarLaunch
+from lapdev.cluster.manifests import RestartPolicy, WorkloadKind
+from lapdev.cluster.names import service_name
 from lapdev.cluster.wanted import (
     WantedNamespace,
     WantedWorkload,
@@ -21,8 +25,11 @@ from lapdev.cluster.wanted import (
     service_port,
     wanted_namespace,
 )
-from lapdev.errors import NoRoute
+from lapdev.errors import NoRoute, NotFound
 from lapdev.model import LogLine, SidecarIdentity, WorkloadStatus
+
+PRINTED = ("starting", "serving")
+"""What every container of every pod prints."""
 
 
 class FakeCredentials:
@@ -50,6 +57,11 @@ class FakePod:
     launch: SidecarLaunch | None
     ready: bool = False
 
+    @property
+    def ends(self) -> bool:
+        """It is there to do something and be done."""
+        return self.workload.facts.pod.restart is not RestartPolicy.ALWAYS
+
 
 class FakeDriver:
     """With `hold`, pods stay unready until `make_ready`; else they are ready in the next turn."""
@@ -69,12 +81,18 @@ class FakeDriver:
         self.manager_address = manager_address
         self.applied: list[NamespaceSpec] = []
         """Every spec that was taken, in order."""
+        self.retained: list[set[str]] = []
+        """What was asked to be retained, in order."""
+        self.waited: list[tuple[str, set[str]]] = []
+        """Namespace and workloads whose end was waited for, in order."""
         self.closed = False
         self._wanted: dict[str, WantedNamespace] = {}
         self._pods: dict[str, list[FakePod]] = {}
         self._callbacks: list[Callable[[str], None]] = []
         self._overrides: dict[tuple[str, str, int], tuple[str, ...]] = {}
+        self._failures: dict[tuple[str, str], str] = {}
         self._count = 0
+        self._changes = asyncio.Event()
 
     # What a test asks and decides
 
@@ -91,6 +109,11 @@ class FakeDriver:
     def make_ready(self, namespace: str, workload: str = "", *, ready: bool = True) -> None:
         for pod in self.pods(namespace, workload):
             pod.ready = ready
+        self._changed(namespace)
+
+    def fail(self, namespace: str, workload: str, why: str) -> None:
+        """The workload has failed for good, until it is another; with an empty `why` it has not."""
+        self._failures[namespace, workload] = why
         self._changed(namespace)
 
     def replace_pods(self, namespace: str, workload: str) -> None:
@@ -116,18 +139,20 @@ class FakeDriver:
 
     async def apply(self, spec: NamespaceSpec) -> None:
         wanted = wanted_namespace(spec)
+        check_runnable(wanted)
         self.applied.append(spec)
         self._wanted[spec.name] = wanted
         self._pods.setdefault(spec.name, [])
         for pod in self.pods(spec.name):
             target = wanted.workloads.get(pod.workload.name)
-            if target is None or target.digest != pod.workload.digest:
+            if target is None or not _same(target, pod.workload):
+                self._failures.pop((spec.name, pod.workload.name), None)
                 self._stop(spec.name, pod)
         for workload in wanted.workloads.values():
             running = self.pods(spec.name, workload.name)
-            for pod in running[workload.facts.replicas :]:
+            for pod in running[_size(workload) :]:
                 self._stop(spec.name, pod)
-            for _ in range(workload.facts.replicas - len(running)):
+            for _ in range(_size(workload) - len(running)):
                 self._start(spec.name, workload)
         self._settle(spec.name)
 
@@ -139,23 +164,20 @@ class FakeDriver:
             self._changed(namespace)
 
     async def retain(self, namespaces: Collection[str]) -> None:
+        self.retained.append(set(namespaces))
         for namespace in self._wanted.keys() - set(namespaces):
             await self.delete(namespace)
 
     async def wait_gone(self, namespace: str, workloads: Collection[str]) -> None:
-        return  # its pods are gone as soon as they are not wanted
+        # Its pods are gone as soon as they are not wanted.
+        self.waited.append((namespace, set(workloads)))
 
     def status(self, namespace: str) -> tuple[WorkloadStatus, ...]:
         wanted = self._wanted.get(namespace)
         if wanted is None:
             return ()
         return tuple(
-            WorkloadStatus(
-                name=workload.name,
-                wanted=workload.facts.replicas,
-                ready=sum(pod.ready for pod in self.pods(namespace, workload.name)),
-            )
-            for workload in wanted.workloads.values()
+            self._workload_status(namespace, workload) for workload in wanted.workloads.values()
         )
 
     def on_change(self, callback: Callable[[str], None]) -> None:
@@ -165,10 +187,15 @@ class FakeDriver:
         wanted = self._wanted.get(namespace)
         if wanted is None or service not in wanted.services:
             raise NoRoute(f"{namespace} has no service {service}")
-        return f"{service}.{namespace}.svc"
+        known = wanted.services[service]
+        if known.headless:
+            return service_name(service, namespace)
+        return known.external_name or f"{service}.{namespace}.svc"
 
     def endpoints(self, namespace: str, service: str, port: int) -> tuple[str, ...]:
         wanted = self._wanted.get(namespace)
+        if wanted and service in wanted.services and wanted.services[service].external_name:
+            raise NoRoute(f"service {service} is only another name for another host")
         declared = service_port(wanted, service, port)
         assert wanted is not None
         override = self._overrides.get((namespace, service, port))
@@ -177,13 +204,38 @@ class FakeDriver:
         return tuple(
             f"{pod.ip}:{number}"
             for pod in self.pods(namespace)
-            if pod.ready and selects(wanted.services[service], pod.workload)
+            if pod.ready and not pod.ends and selects(wanted.services[service], pod.workload)
             if (number := endpoint_port(pod.workload, service, declared)) is not None
         )
 
     async def logs(self, namespace: str, query: LogQuery) -> AsyncIterator[LogLine]:
-        for pod in self.pods(namespace, query.workload):
-            yield LogLine(0.0, pod.name, "web", "serving")
+        told: set[str] = set()
+        while True:
+            changes, wanted = self._changes, self._wanted.get(namespace)
+            if not told and (wanted is None or query.workload not in wanted.workloads):
+                raise NotFound(f"{namespace} has no workload {query.workload}")
+            for pod in self.pods(namespace, query.workload):
+                if pod.name not in told:
+                    told.add(pod.name)
+                    for line in _printed(pod, query):
+                        yield line
+            if not query.follow or wanted is None:
+                return
+            await changes.wait()
+
+    # Inside
+
+    def _workload_status(self, namespace: str, workload: WantedWorkload) -> WorkloadStatus:
+        pods = self.pods(namespace, workload.name)
+        ready = sum(pod.ready for pod in pods)
+        return WorkloadStatus(
+            name=workload.name,
+            kind=workload.facts.kind,
+            wanted=_size(workload),
+            ready=ready,
+            succeeded=sum(pod.ready for pod in pods if pod.ends),
+            failed=self._failures.get((namespace, workload.name), ""),
+        )
 
     def _start(self, namespace: str, workload: WantedWorkload) -> None:
         self._count += 1
@@ -207,5 +259,29 @@ class FakeDriver:
             asyncio.get_running_loop().call_soon(self.make_ready, namespace)
 
     def _changed(self, namespace: str) -> None:
+        changes, self._changes = self._changes, asyncio.Event()
+        changes.set()
         for callback in self._callbacks:
             callback(namespace)
+
+
+def _same(one: WantedWorkload, other: WantedWorkload) -> bool:
+    return (one.digest, one.facts.kind) == (other.digest, other.facts.kind)
+
+
+def _size(workload: WantedWorkload) -> int:
+    """How many pods it has, those that are done included."""
+    facts = workload.facts
+    if facts.kind is WorkloadKind.JOB and facts.job is not None:
+        return 0 if facts.job.suspended else facts.job.completions
+    return facts.replicas
+
+
+def _printed(pod: FakePod, query: LogQuery) -> list[LogLine]:
+    lines = PRINTED[max(0, len(PRINTED) - query.lines) :]
+    return [
+        LogLine(float(number), pod.name, container.name, text)
+        for container in pod.workload.facts.pod.all_containers()
+        if query.container in ("", container.name)
+        for number, text in enumerate(lines)
+    ]

@@ -1,0 +1,149 @@
+"""What the pods of a namespace are made from on this machine: names, addresses, folders."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lapdev.cluster.controllers import (
+    Start,
+    has_fixed_name,
+    pod_hostname,
+    pod_name,
+    pod_subdomain,
+    pod_workload,
+)
+from lapdev.cluster.driver import PodCredentials
+from lapdev.cluster.manifests import Configs, local_command
+from lapdev.cluster.network import Network
+from lapdev.cluster.options import LocalOptions
+from lapdev.cluster.pod import Pod, Surroundings
+from lapdev.cluster.pod_files import kept_paths
+from lapdev.cluster.sandbox import IsolatedSandbox, OpenSandbox, Place, Sandbox
+from lapdev.cluster.spawner import Spawner
+from lapdev.cluster.subnets import AddressPlan, Subnet
+from lapdev.cluster.wanted import WantedWorkload
+from lapdev.errors import ClusterError
+from lapdev.net.tasks import Tasks
+
+POD_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
+POD_SUFFIX_LENGTH = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What all namespaces share."""
+
+    options: LocalOptions
+    credentials: PodCredentials
+    spawner: Spawner
+    network: Network | None
+    """None: without isolation."""
+    plan: AddressPlan
+    changed: Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Ground:
+    """Where the pods of one namespace stand."""
+
+    namespace: str
+    machine: Machine
+    subnet: Subnet
+    bridge: str
+    tasks: Tasks
+    environment: Callable[[], dict[str, str]]
+    configs: Callable[[], Configs]
+    touch: Callable[[str], None]
+    """Takes a workload that has to be looked at."""
+    _names: set[str] = field(default_factory=set)
+    """Of pods that have not ended."""
+    _starved: set[str] = field(default_factory=set)
+    """Workloads that found no address for a pod."""
+    _serial: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def folder(self) -> Path:
+        return self.machine.options.runtime_dir / "pods" / self.namespace
+
+    def make_pod(self, wanted: WantedWorkload, start: Start) -> Pod:
+        """A pod that has not been started. Its owner gives it back with `release`.
+
+        Raises:
+            ClusterError: there is no address, or another workload's pod has its name.
+        """
+        name = self._free_name(wanted, start)
+        workload = pod_workload(wanted, start, name)
+        try:
+            ip = self.subnet.pods.take()
+        except ClusterError:
+            self._starved.add(wanted.name)
+            raise
+        self._names.add(name)
+        place = Place(
+            name=name,
+            namespace=self.namespace,
+            ip=ip,
+            subnet=self.subnet,
+            bridge=self.bridge,
+            # Not by its name alone: what the last one of that name printed may still be there.
+            folder=self.folder / f"{name}.{next(self._serial)}",
+            fresh=tuple(self.machine.options.covered_folders()),
+            keep=tuple(self._kept_paths(workload)),
+            host_aliases=workload.facts.pod.host_aliases,
+            hostname=pod_hostname(wanted, start, name),
+            subdomain=pod_subdomain(wanted),
+        )
+        return Pod(workload, place, self._surroundings(wanted.name))
+
+    def release(self, pod: Pod) -> None:
+        """The pod has ended: its name and address may be another's."""
+        self._names.discard(pod.name)
+        self.subnet.pods.give_back(pod.place.ip)
+        for workload in self._starved:
+            self.touch(workload)
+        self._starved.clear()
+
+    def forget(self, pod: Pod) -> None:
+        """What the ended pod printed is gone."""
+        self.tasks.spawn(asyncio.to_thread(pod.forget), f"forget:{pod.name}")
+
+    def _free_name(self, wanted: WantedWorkload, start: Start) -> str:
+        while True:
+            suffix = "".join(secrets.choice(POD_SUFFIX) for _ in range(POD_SUFFIX_LENGTH))
+            name = pod_name(wanted, start, suffix)
+            if name not in self._names:
+                return name
+            if has_fixed_name(wanted):
+                raise ClusterError(
+                    f"another workload has a pod called {name}", hint="rename one of the two"
+                )
+
+    def _surroundings(self, workload: str) -> Surroundings:
+        return Surroundings(
+            options=self.machine.options,
+            credentials=self.machine.credentials,
+            make_sandbox=self._make_sandbox,
+            service_environment=self.environment,
+            configs=self.configs,
+            on_change=lambda: self.touch(workload),
+        )
+
+    def _make_sandbox(self, place: Place) -> Sandbox:
+        if self.machine.network is None:
+            return OpenSandbox(self.machine.spawner, place)
+        return IsolatedSandbox(self.machine.spawner, self.machine.network, place)
+
+    def _kept_paths(self, workload: WantedWorkload) -> list[str]:
+        always = self.machine.options.own_folders()
+        words: list[str] = []
+        for container in workload.facts.pod.all_containers():
+            known = {variable.name: variable.value for variable in container.env}
+            words += local_command(workload.facts, container, known)
+            if container.working_dir:
+                always.append(container.working_dir)
+        return kept_paths(words, always, self.machine.options.covered_folders())
