@@ -16,7 +16,9 @@ from lapdev.cluster.driver import Driver, NamespaceSpec
 from lapdev.errors import ConfigError, LapdevError, NoRoute, NotReady
 from lapdev.log import get_logger
 from lapdev.manager.plan import NamespacePlan, Place, explain, plan_namespace
+from lapdev.manager.progress import progress
 from lapdev.manager.routes import route_snapshots
+from lapdev.manager.workloads import Readings
 from lapdev.model import (
     EnvironmentId,
     EnvironmentKind,
@@ -61,6 +63,9 @@ class Namespace:
         self._held: Held = {}
         self._wake = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
+        self._readings = Readings()
+        self._ran: dict[EnvironmentId, set[str]] = {}
+        """The names in the spec of all that ever ran of an environment."""
         self._plan: NamespacePlan | None = None
         self._applied: NamespaceSpec | None = None
         self._accepted: Held = {}
@@ -86,6 +91,12 @@ class Namespace:
         self._wake.set()
         await done
 
+    async def wait_gone(self, environment: EnvironmentId) -> None:
+        """No pod of the environment, which is no longer wanted, exists any more."""
+        await self.wait_settled()
+        names = self._ran.pop(environment, set())
+        await self._driver.wait_gone(self.name, names)
+
     def check_port(self, service: str, port: int) -> None:
         """Returns if the base has such a service port.
 
@@ -96,6 +107,8 @@ class Namespace:
         if self._plan is None:
             raise NotReady(f"namespace {self.name} is being started", hop="manager")
         for known in self._plan.services:
+            if known.name == service and known.external_name:
+                raise NoRoute(f"service {service} is another name for {known.external_name}")
             if known.name == service:
                 if any(declared.port == port for declared in known.ports):
                     return
@@ -130,11 +143,7 @@ class Namespace:
             return EnvironmentStatus.STARTING, ""
         if problem := self._problems.get(environment) or self._failure:
             return EnvironmentStatus.FAILED, problem
-        unready = [found for found in workloads if found.ready < found.wanted]
-        if unready:
-            details = (f"{found.name}: {found.detail}" for found in unready if found.detail)
-            return EnvironmentStatus.STARTING, "; ".join(details)
-        return EnvironmentStatus.READY, ""
+        return progress(workloads)
 
     def _workloads(
         self, plan: NamespacePlan, environment: EnvironmentId
@@ -145,9 +154,10 @@ class Namespace:
         for place, name in plan.places.items():
             if place.environment != environment:
                 continue
-            status = running.get(name, WorkloadStatus(name, wanted=1, ready=0))
+            kind = plan.facts[place].kind
+            status = running.get(name, WorkloadStatus(name, wanted=1, ready=0, kind=kind))
             routes = self._published  # where there is no sidecar, none is behind
-            if name in guarded and status.wanted:
+            if name in guarded and status.wanted > status.succeeded:
                 routes = self._routes.routes_generation(self.name, place)
             found.append(replace(status, name=place.workload, routes_generation=routes))
         return tuple(found)
@@ -244,12 +254,15 @@ class Namespace:
         self, held: Held, refused: Mapping[EnvironmentId, str] | None = None
     ) -> NamespacePlan | None:
         """The plan for `held`, after the driver took it up."""
-        plan = plan_namespace(held.values(), refused)
+        self._readings.keep(held)
+        plan = plan_namespace(held.values(), refused, self._readings)
         if plan is None:
             await self._remove(held)
         elif plan.spec != self._applied:
             await self._withdraw(plan)
             self._applied = None  # whatever a failed attempt leaves is nobody's spec
+            for place, name in plan.places.items():
+                self._ran.setdefault(place.environment, set()).add(name)
             await self._driver.apply(plan.spec)
             self._applied = plan.spec
         self._accepted = {key: held[key] for key in held if key not in (refused or {})}

@@ -6,9 +6,16 @@ the cloud sent them. Out: the `NamespaceSpec` for the driver and one `RouteSnaps
 - Every pod carries the label `lapdev.dev/environment`, every selector asks for it. So a branch's
   copy of a workload keeps its own labels and still is behind no Service of the base.
 - A workload behind a Service gets a sidecar with one proxy port per service port; the Service
-  targets the proxy port, the sidecar the app's.
-- A branch's copy of `api` runs as `api-<hash>` behind its own Services `<service>-<hash>`, one for
-  each base Service that selects the base's `api`, whatever those Services are called.
+  targets the proxy port, the sidecar the app's. Whom a Service leads to, and which Services have
+  no sidecars behind them, is in `fronts`.
+- A workload of any kind may be changed by a branch: its copy of `api` runs as `api-<hash>` behind
+  its own Services `<service>-<hash>`, one for each Service that stands before the base's `api`,
+  whatever those Services are called. A copied Job or CronJob runs for the branch.
+- A branch has the base's ConfigMaps and Secrets, and no volume of the base that it could write to:
+  a claim named in a copy becomes the branch's own, and those of a StatefulSet's template have the
+  pod's name in theirs.
+- A workload's spec says nothing about another's: what is added, changed or removed beside it
+  replaces none of its pods.
 - A branch route is offered as soon as the branch wants the workload, also while no pod of it is
   ready: the sidecar that cannot connect falls back, and needs no second snapshot when it can.
 """
@@ -20,17 +27,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lapdev.cluster.driver import NamespaceSpec, SidecarPlan, WorkloadSpec
-from lapdev.cluster.manifests import parse_objects
+from lapdev.cluster.manifests import ConfigObject, Manifests, check_references, refers_to
+from lapdev.cluster.manifests import Workload as WorkloadFacts
 from lapdev.errors import ConfigError, LapdevError
+from lapdev.manager.fronts import find_fronts
 from lapdev.manager.proxy_ports import ProxyPorts
 from lapdev.manager.workloads import (
     ENVIRONMENT_LABEL,
     WORKLOAD_LABEL,
+    Readings,
     Workload,
     labelled,
-    read_workloads,
-    selects,
     suffixed,
+    with_own_claims,
 )
 from lapdev.model import (
     Environment,
@@ -75,6 +84,8 @@ class NamespacePlan:
     """The base's Services as users wrote them."""
     places: dict[Place, str]
     """Every workload that should run, and its name in the spec."""
+    facts: dict[Place, WorkloadFacts]
+    """What each says."""
     branch_services: dict[str, list[BranchService]]
     """Workload of the base → what its sidecar may divert to."""
     intercepts: dict[str, list[InterceptRoute]]
@@ -85,13 +96,16 @@ class NamespacePlan:
 
 
 def plan_namespace(
-    held: Iterable[ApplyEnvironment], refused: Mapping[EnvironmentId, str] | None = None
+    held: Iterable[ApplyEnvironment],
+    refused: Mapping[EnvironmentId, str] | None = None,
+    readings: Readings | None = None,
 ) -> NamespacePlan | None:
     """The plan for everything the cloud wants in one namespace; None when no base is wanted.
 
     Args:
         held: environments of the namespace.
         refused: branches the driver cannot run, and why: their workloads are left out.
+        readings: what earlier plans have read, so that only what changed is read again.
 
     Raises:
         ConfigError: the base itself cannot be planned.
@@ -100,7 +114,7 @@ def plan_namespace(
     bases = [item for item in wanted if item.environment.kind is not EnvironmentKind.BRANCH]
     if not bases:
         return None
-    draft = _Draft(bases[0].environment)
+    draft = _Draft(bases[0].environment, readings or Readings())
     for other in bases[1:]:
         draft.problems[other.environment.id] = (
             f"namespace {draft.base.namespace} belongs to environment {draft.base.name}"
@@ -132,36 +146,56 @@ def explain(error: LapdevError) -> str:
 class _Draft:
     """A plan while environments are added to it."""
 
-    def __init__(self, base: Environment) -> None:
+    def __init__(self, base: Environment, readings: Readings) -> None:
         self.base = base
         self.problems: dict[EnvironmentId, str] = {}
         self._names = {base.id: base.name}
         self._places: dict[Place, str] = {}
+        self._facts: dict[Place, WorkloadFacts] = {}
         self._specs: list[WorkloadSpec] = []
         self._branch_services: dict[str, list[BranchService]] = {}
         self._intercepts: dict[str, list[InterceptRoute]] = {}
-        self._services = parse_objects(base.manifests).services
-        self._workloads = {found.name: found for found in read_workloads(base)}
+        self._readings = readings
+        objects = readings.of(base)
+        check_references(objects.manifests)
+        self._manifests = objects.manifests
+        self._workloads = {found.name: found for found in objects.workloads}
+        self._fronts = find_fronts(self._manifests.services, objects.workloads)
         self._spec_services = self._add_base()
 
     def _add_base(self) -> list[Service]:
-        proxies = ProxyPorts(self._services)
-        rewritten = []
-        for service in self._services:
-            behind = self._behind(service)
-            ports = tuple(proxies.stand_before(service, port, behind) for port in service.ports)
-            selector = {**service.selector, ENVIRONMENT_LABEL: self.base.id}
-            rewritten.append(dataclasses.replace(service, selector=selector, ports=ports))
+        """Its workloads are in the plan; gives its Services as the driver gets them."""
+        fronts, services = self._fronts, self._manifests.services
+        proxies = ProxyPorts(
+            (service, fronts.behind[service.name]) for service in services if not service.headless
+        )
         for workload in self._workloads.values():
-            self._add_workload(self.base, workload, workload.name, proxies)
-        return rewritten
+            marks = fronts.marks.get(workload.name)
+            manifest = labelled(workload, workload.name, self.base.id, marks)
+            spec = WorkloadSpec(
+                workload.name, manifest, self._sidecar(self.base, workload, proxies)
+            )
+            self._add(self.base, workload, spec)
+        return [
+            dataclasses.replace(
+                proxies.service(service),
+                selector={
+                    **service.selector,
+                    **fronts.selectors.get(service.name, {}),
+                    ENVIRONMENT_LABEL: self.base.id,
+                },
+            )
+            if service.selector
+            else service  # it is another name for a host
+            for service in services
+        ]
 
     def add_branch(self, branch: Environment) -> None:
         """Every workload of the branch that can run is in the plan; the others are its problem."""
         self._names[branch.id] = branch.name
         problems: list[str] = []
         try:
-            for workload in read_workloads(branch):
+            for workload in self._readings.of(branch).workloads:
                 try:
                     self._add_branch_workload(branch, workload)
                 except ConfigError as exc:
@@ -172,29 +206,32 @@ class _Draft:
             self.problems[branch.id] = "; ".join(problems)
 
     def _add_branch_workload(self, branch: Environment, workload: Workload) -> None:
-        original = self._workloads.get(workload.name)
-        if original is None:
+        if workload.name not in self._workloads:
             raise ConfigError(
                 f"workload {workload.name} is not in the base environment {self.base.name}",
                 hint="reset it in the branch, or add it to the base",
             )
-        proxies = ProxyPorts(self._services)
+        check_references(Manifests((workload.facts,), (), self._manifests.configs))
+        # The base's labels decide: a branch that changes labels stays behind its Services.
+        before = self._fronts.before.get(workload.name, [])
+        proxies = ProxyPorts((service, [workload]) for service in before)
         name = suffixed(workload.name, branch.id)
+        manifest = with_own_claims(
+            labelled(workload, name, branch.id),
+            workload.facts.kind,
+            lambda claim: suffixed(claim, branch.id),
+        )
         selector = {ENVIRONMENT_LABEL: branch.id, WORKLOAD_LABEL: name}
         services = {
             service.name: dataclasses.replace(
-                service,
+                proxies.service(service),
                 name=suffixed(service.name, branch.id, workload.name),
                 selector=selector,
-                ports=tuple(
-                    proxies.stand_before(service, port, [workload]) for port in service.ports
-                ),
             )
-            for service in self._services
-            # The base's labels decide: a branch that changes labels stays behind its Services.
-            if selects(service.selector, original.facts.pod.labels)
+            for service in before
         }
-        self._add_workload(branch, workload, name, proxies)
+        spec = WorkloadSpec(name, manifest, self._sidecar(branch, workload, proxies))
+        self._add(branch, workload, spec)
         self._spec_services.extend(services.values())
         rows = self._branch_services.setdefault(workload.name, [])
         rows.extend(
@@ -202,19 +239,17 @@ class _Draft:
             for name, s in services.items()
         )
 
-    def _add_workload(
-        self, owner: Environment, workload: Workload, name: str, proxies: ProxyPorts
-    ) -> None:
+    def _add(self, owner: Environment, workload: Workload, spec: WorkloadSpec) -> None:
+        place = Place(owner.id, workload.name)
+        self._specs.append(spec)
+        self._places[place] = spec.name
+        self._facts[place] = workload.facts
+
+    @staticmethod
+    def _sidecar(owner: Environment, workload: Workload, proxies: ProxyPorts) -> SidecarPlan | None:
         ports = proxies.of(workload.name)
         identity = SidecarIdentity(owner.namespace, owner.id, owner.name, workload.name, pod="")
-        self._specs.append(
-            WorkloadSpec(
-                name=name,
-                manifest=labelled(workload.manifest, name, owner.id),
-                sidecar=SidecarPlan(identity, ports) if ports else None,
-            )
-        )
-        self._places[Place(owner.id, workload.name)] = name
+        return SidecarPlan(identity, ports) if ports else None
 
     def intercept(self, grants: Iterable[InterceptGrant], branch: EnvironmentId | None) -> None:
         """The intercepts are attached to the base's workloads, where requests arrive first."""
@@ -229,28 +264,27 @@ class _Draft:
                 cloud=grant.cloud,
                 include_branches=intercept.include_branches,
             )
-            for workload in self._intercepted(intercept.workload, intercept.service):
-                self._intercepts.setdefault(workload, []).append(route)
+            behind = self._fronts.behind.get(intercept.service, [])
+            workload = intercept.workload
+            for name in [workload] if workload else [found.name for found in behind]:
+                self._intercepts.setdefault(name, []).append(route)
 
-    def _intercepted(self, workload: str, service: str) -> list[str]:
-        if workload:
-            return [workload]
-        return [w.name for s in self._services if s.name == service for w in self._behind(s)]
-
-    def _behind(self, service: Service) -> list[Workload]:
-        return [
-            w for w in self._workloads.values() if selects(service.selector, w.facts.pod.labels)
-        ]
+    def _configs(self) -> tuple[ConfigObject, ...]:
+        """Those of the base's that some workload refers to."""
+        asked = {found for facts in self._facts.values() for found in refers_to(facts.pod)}
+        return tuple(item for item in self._manifests.configs if (item.kind, item.name) in asked)
 
     def finish(self, generation: int) -> NamespacePlan:
         for routes in self._intercepts.values():
             routes.sort(key=lambda route: route.intercept)
+        workloads, services = tuple(self._specs), tuple(self._spec_services)
         return NamespacePlan(
             base=self.base,
             generation=generation,
-            spec=NamespaceSpec(self.base.namespace, tuple(self._specs), tuple(self._spec_services)),
-            services=self._services,
+            spec=NamespaceSpec(self.base.namespace, workloads, services, self._configs()),
+            services=self._manifests.services,
             places=self._places,
+            facts=self._facts,
             branch_services=self._branch_services,
             intercepts=self._intercepts,
             names=self._names,

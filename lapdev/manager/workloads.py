@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from lapdev.cluster.manifests import WORKLOAD_KINDS, Manifests, WorkloadKind, parse_objects
 from lapdev.cluster.manifests import Workload as WorkloadFacts
-from lapdev.cluster.manifests import WorkloadKind, parse_objects
+from lapdev.cluster.manifests.template import template_path
 from lapdev.model import Environment, EnvironmentId
 
 ENVIRONMENT_LABEL = "lapdev.dev/environment"
 WORKLOAD_LABEL = "lapdev.dev/workload"
+RUNS_LABEL = "lapdev.dev/runs"
+"""`on`: its pods serve until they are stopped. `once`: they end by themselves."""
 NAME_OCTETS = 63
 HASH_DIGITS = 10
-KINDS = frozenset(WorkloadKind)
+_TO_THE_END = frozenset({WorkloadKind.JOB, WorkloadKind.CRON_JOB})
+_SELECTORS = {WorkloadKind.CRON_JOB: ("spec", "jobTemplate", "spec", "selector")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +33,49 @@ class Workload:
     def name(self) -> str:
         return self.facts.name
 
+    @property
+    def runs_once(self) -> bool:
+        """A Job or CronJob: its pods end by themselves."""
+        return self.facts.kind in _TO_THE_END
 
-def read_workloads(environment: Environment) -> list[Workload]:
-    """What runs pods among the environment's objects. Raises ConfigError as `parse_objects`."""
-    parsed = {facts.name: facts for facts in parse_objects(environment.manifests).workloads}
-    return [
-        Workload(parsed[item["metadata"]["name"]], item)
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """An environment's objects, read."""
+
+    manifests: Manifests
+    workloads: tuple[Workload, ...]
+
+
+def read_objects(environment: Environment) -> Objects:
+    """What the environment's objects say. Raises ConfigError as `parse_objects`."""
+    manifests = parse_objects(environment.manifests)
+    written = {
+        (item["kind"], item["metadata"]["name"]): item
         for item in _flat(environment.manifests)
-        if item["kind"] in KINDS
-    ]
+        if item["kind"] in WORKLOAD_KINDS
+    }
+    workloads = (Workload(facts, written[facts.kind, facts.name]) for facts in manifests.workloads)
+    return Objects(manifests, tuple(workloads))
+
+
+class Readings:
+    """What was read of each environment, for as long as its objects stay the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[EnvironmentId, tuple[tuple[dict[str, Any], ...], Objects]] = {}
+
+    def of(self, environment: Environment) -> Objects:
+        """As `read_objects`; equal manifests give the very same object again."""
+        written, found = self._known.get(environment.id, (None, None))
+        if found is None or written != environment.manifests:
+            found = read_objects(environment)
+            self._known[environment.id] = environment.manifests, found
+        return found
+
+    def keep(self, environments: Container[EnvironmentId]) -> None:
+        """Only of these is anything remembered."""
+        self._known = {key: item for key, item in self._known.items() if key in environments}
 
 
 def _flat(objects: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -52,23 +89,61 @@ def _flat(objects: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield item
 
 
-def labelled(manifest: dict[str, Any], name: str, environment: EnvironmentId) -> dict[str, Any]:
-    """A copy of the workload called `name`, its pods marked as the environment's."""
-    marked = copy.deepcopy(manifest)
-    marked["metadata"]["name"] = name
-    marks = {ENVIRONMENT_LABEL: environment, WORKLOAD_LABEL: name}
-    _inner(marked["spec"], "selector", "matchLabels").update(marks)
-    _inner(marked["spec"]["template"], "metadata", "labels").update(marks)
+def labelled(
+    workload: Workload,
+    name: str,
+    environment: EnvironmentId,
+    marks: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The workload's manifest under `name`, its pods marked as the environment's, and with `marks`.
+
+    A new object down to what differs; the rest is shared with the workload's own manifest.
+    """
+    kind = workload.facts.kind
+    identity = {ENVIRONMENT_LABEL: environment, WORKLOAD_LABEL: name}
+    labels = {**identity, RUNS_LABEL: "once" if workload.runs_once else "on", **(marks or {})}
+    marked = _set(workload.manifest, ("metadata",), {"name": name})
+    marked = _set(marked, (*template_path(kind), "metadata", "labels"), labels)
+    selector = _SELECTORS.get(kind, ("spec", "selector"))
+    # A Job has a selector of its own only where it asks for one; a bare Pod has none.
+    if kind is not WorkloadKind.POD and (not workload.runs_once or _at(marked, selector)):
+        marked = _set(marked, (*selector, "matchLabels"), identity)
     return marked
 
 
-def _inner(value: dict[str, Any], *path: str) -> dict[str, Any]:
-    """The mapping at `path`, made where the manifest leaves it out."""
+def with_own_claims(
+    manifest: dict[str, Any], kind: WorkloadKind, rename: Callable[[str], str]
+) -> dict[str, Any]:
+    """The manifest with every claim its pods may write to renamed: no data is shared by a copy."""
+    path = (*template_path(kind), "spec")
+    volumes = _at(manifest, (*path, "volumes"))
+    if not volumes:
+        return manifest
+    return _set(manifest, path, {"volumes": [_own_claim(volume, rename) for volume in volumes]})
+
+
+def _own_claim(volume: dict[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
+    claim = volume.get("persistentVolumeClaim")
+    if not claim or claim.get("readOnly"):
+        return volume
+    return {**volume, "persistentVolumeClaim": {**claim, "claimName": rename(claim["claimName"])}}
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    """What stands at `path`; None where the manifest leaves it out."""
     for key in path:
-        if value.get(key) is None:
-            value[key] = {}
-        value = value[key]
+        value = (value or {}).get(key)
     return value
+
+
+def _set(
+    value: dict[str, Any] | None, path: tuple[str, ...], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A copy with `changes` in the mapping at `path`, made where the manifest leaves it out."""
+    found = value or {}
+    if not path:
+        return {**found, **changes}
+    return {**found, path[0]: _set(found.get(path[0]), path[1:], changes)}
 
 
 def suffixed(name: str, *seed: str) -> str:

@@ -37,9 +37,16 @@ def pod_labels(spec: WorkloadSpec) -> dict[str, str]:
     return labels
 
 
-def proxies(spec: WorkloadSpec) -> list[tuple[int, str, int, int]]:
+def guarded(spec: WorkloadSpec) -> list[tuple[str, int, int]]:
+    """(service, its port, the app's port) of each port the workload's sidecar stands before."""
     assert spec.sidecar is not None
-    return [(p.proxy_port, p.service, p.service_port, p.target_port) for p in spec.sidecar.ports]
+    return [(p.service, p.service_port, p.target_port) for p in spec.sidecar.ports]
+
+
+def proxies(spec: WorkloadSpec) -> dict[str, int]:
+    """`service:port` → where the workload's sidecar listens for it."""
+    assert spec.sidecar is not None
+    return {port.key: port.proxy_port for port in spec.sidecar.ports}
 
 
 # The base
@@ -79,9 +86,9 @@ def test_what_the_cloud_sent_is_not_changed() -> None:
 
 def test_a_service_targets_the_sidecar_and_the_sidecar_the_app() -> None:
     found = plan(base())
-    assert proxies(workload(found, "api")) == [(15001, "api", 80, 8080)]
+    assert guarded(workload(found, "api")) == [("api", 80, 8080)]
     (port,) = services(found)["api"].ports
-    assert (port.port, port.target) == (80, 15001)
+    assert (port.port, port.target) == (80, proxies(workload(found, "api"))["api:80"])
 
 
 def test_users_are_told_the_services_as_they_wrote_them() -> None:
@@ -127,49 +134,42 @@ def test_objects_inside_a_list_are_found() -> None:
 
 def test_every_service_port_has_a_proxy_port_of_its_own() -> None:
     found = plan(base(API[0], service("api", (80, "http"), (9090, 9090))))
-    assert proxies(workload(found, "api")) == [(15001, "api", 80, 8080), (15002, "api", 9090, 9090)]
+    assert guarded(workload(found, "api")) == [("api", 80, 8080), ("api", 9090, 9090)]
+    assert len(set(proxies(workload(found, "api")).values())) == 2
 
 
 def test_ports_that_containers_declare_or_services_target_are_skipped() -> None:
-    declared = deployment("api", ports={"http": 8080, "a": 15001, "b": 15003})
-    found = plan(base(declared, service("api", (80, "http"), (81, 15002), (82, 8082))))
-    assert [port for port, *_ in proxies(workload(found, "api"))] == [15004, 15005, 15006]
-
-
-def test_the_sidecars_admin_port_is_skipped() -> None:
-    many = service("api", *((1000 + n, 8080) for n in range(90)))
-    ports = [port for port, *_ in proxies(workload(plan(base(API[0], many)), "api"))]
-    assert ports[88:] == [15089, 15091]
+    own = proxies(workload(plan(base()), "api"))["api:80"]
+    declared = deployment("api", ports={"http": 8080, "a": own, "b": own + 1})
+    found = plan(base(declared, service("api", (80, "http"), (81, own + 2))))
+    assert proxies(workload(found, "api"))["api:80"] == own + 3
 
 
 def test_two_services_of_one_workload_do_not_share_a_proxy_port() -> None:
     twin = service("api-internal", (80, 8080), selector={"app": "api"})
     found = plan(base(*API, twin))
-    assert proxies(workload(found, "api")) == [
-        (15001, "api", 80, 8080),
-        (15002, "api-internal", 80, 8080),
-    ]
-    assert services(found)["api-internal"].ports[0].target == 15002
+    assert guarded(workload(found, "api")) == [("api", 80, 8080), ("api-internal", 80, 8080)]
+    own = proxies(workload(found, "api"))
+    assert own["api:80"] != own["api-internal:80"]
+    assert services(found)["api-internal"].ports[0].target == own["api-internal:80"]
 
 
 def test_a_service_of_two_workloads_has_the_same_proxy_port_in_both() -> None:
     tier = {"tier": "back"}
-    first = deployment("first", labels=tier | {"app": "first"}, ports={"http": 1111, "x": 15001})
+    back = service("back", (80, "http"), selector=tier)
     second = deployment("second", labels=tier | {"app": "second"}, ports={"http": 2222})
-    found = plan(base(first, second, service("back", (80, "http"), selector=tier)))
-    assert proxies(workload(found, "first")) == [(15002, "back", 80, 1111)]
-    assert proxies(workload(found, "second")) == [(15002, "back", 80, 2222)]
-    assert services(found)["back"].ports[0].target == 15002
-
-
-def test_a_service_added_at_the_end_moves_no_port_of_another() -> None:
-    more = service("also", (80, 8080), selector={"app": "api"})
-    before = proxies(workload(plan(base(*API)), "api"))
-    assert proxies(workload(plan(base(*API, more)), "api"))[:1] == before
+    alone = proxies(workload(plan(base(second, back)), "second"))["back:80"]
+    taken = {"http": 1111, "x": alone}
+    first = deployment("first", labels=tier | {"app": "first"}, ports=taken)
+    found = plan(base(first, second, back))
+    assert guarded(workload(found, "first")) == [("back", 80, 1111)]
+    assert guarded(workload(found, "second")) == [("back", 80, 2222)]
+    shared = {proxies(workload(found, name))["back:80"] for name in ("first", "second")}
+    assert shared == {services(found)["back"].ports[0].target} == {alone + 1}
 
 
 def test_a_named_target_port_that_nobody_declares_is_an_error_with_the_names() -> None:
-    with pytest.raises(ConfigError, match=r"service api.*'admin'.*workload api"):
+    with pytest.raises(ConfigError, match=r"Service/api.*'admin'.*Deployment/api"):
         plan(base(API[0], service("api", (80, "admin"))))
 
 
@@ -244,20 +244,21 @@ def test_two_services_of_one_workload_may_use_one_port_number_in_a_branch_too() 
     found = plan(base(*API, metrics), branch("v2", API[0]))
     assert found.problems == {}
     copy = workload(found, found.places[Place(V2, "api")])
-    assert proxies(copy) == [(15001, "api", 80, 8080), (15002, "metrics", 80, 9090)]
+    assert guarded(copy) == [("api", 80, 8080), ("metrics", 80, 9090)]
     rows = {row.base_service: row for row in found.branch_services["api"]}
     assert {name: row.ports for name, row in rows.items()} == {"api": (80,), "metrics": (80,)}
     targets = [services(found)[rows[name].service].ports[0].target for name in ("api", "metrics")]
-    assert targets == [15001, 15002]
+    assert targets == [proxies(copy)["api:80"], proxies(copy)["metrics:80"]]
 
 
 def test_a_branch_service_targets_the_sidecar_of_the_branchs_copy() -> None:
-    changed = deployment("api", ports={"http": 8181, "taken": 15001})
+    own = proxies(workload(plan(base()), "api"))["api:80"]
+    changed = deployment("api", ports={"http": 8181, "taken": own})
     found = plan(base(), branch("v2", changed))
-    copy_name = found.places[Place(V2, "api")]
-    assert proxies(workload(found, copy_name)) == [(15002, "api", 80, 8181)]
+    copy = workload(found, found.places[Place(V2, "api")])
+    assert guarded(copy) == [("api", 80, 8181)]
     (row,) = found.branch_services["api"]
-    assert services(found)[row.service].ports[0].target == 15002
+    assert services(found)[row.service].ports[0].target == proxies(copy)["api:80"] == own + 1
 
 
 def test_a_branch_that_changes_labels_stays_behind_the_bases_services() -> None:
@@ -281,8 +282,8 @@ def test_a_changed_workload_behind_no_service_runs_without_a_route() -> None:
 BAD_BRANCHES: list[tuple[str, tuple[dict[str, Any], ...], str]] = [
     ("unknown workload", (deployment("apo"),), "workload apo is not in the base environment shop"),
     ("port renamed", (deployment("api", ports={"web": 8080}),), "targets the port named 'http'"),
-    ("not a manifest", ({"kind": "Deployment"},), "there is no container"),
-    ("kind we do not run", ({"kind": "StatefulSet", "metadata": {"name": "db"}},), "StatefulSet"),
+    ("not a manifest", ({"kind": "Deployment"},), "Deployment/?"),
+    ("kind we do not run", ({"kind": "Gizmo", "metadata": {"name": "db"}},), "Gizmo"),
 ]
 
 

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lapdev.manager.workloads import labelled, read_workloads, selects, suffixed
+from lapdev.cluster.manifests import Claim, parse_workload
+from lapdev.errors import ConfigError
+from lapdev.manager.workloads import (
+    Readings,
+    Workload,
+    labelled,
+    read_objects,
+    selects,
+    suffixed,
+    with_own_claims,
+)
 from lapdev.model import EnvironmentId
 from tests.support.wishes import base, deployment, service
 
@@ -36,16 +51,132 @@ def test_an_empty_selector_selects_nothing() -> None:
     assert not selects({}, {"app": "api"})
 
 
-def test_only_deployments_are_workloads_and_empty_documents_are_skipped() -> None:
+TEMPLATE: dict[str, Any] = {
+    "metadata": {"labels": {"app": "x"}},
+    "spec": {"containers": [{"name": "main"}]},
+}
+ONCE = {**TEMPLATE, "spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}
+SPECS: list[tuple[str, dict[str, Any], str]] = [
+    ("Deployment", {"selector": {"matchLabels": {"app": "x"}}, "template": TEMPLATE}, "on"),
+    ("StatefulSet", {"serviceName": "x", "template": TEMPLATE}, "on"),
+    ("DaemonSet", {"template": TEMPLATE}, "on"),
+    ("Job", {"template": ONCE}, "once"),
+    ("CronJob", {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": ONCE}}}, "once"),
+    ("Pod", TEMPLATE["spec"], "on"),
+]
+
+
+def of_kind(kind: str, spec: dict[str, Any]) -> Workload:
+    metadata: dict[str, Any] = {"name": "x", "annotations": {"lapdev.dev/update": "in-place"}}
+    if kind == "Pod":
+        metadata["labels"] = {"app": "x"}
+    (found,) = read_objects(
+        base({"kind": kind, "metadata": metadata, "spec": spec}).environment
+    ).workloads
+    return found
+
+
+@pytest.mark.parametrize(("kind", "spec", "runs"), SPECS, ids=[row[0] for row in SPECS])
+def test_pods_of_every_kind_are_marked_where_its_template_is(
+    kind: str, spec: dict[str, Any], runs: str
+) -> None:
+    workload = of_kind(kind, spec)
+    written = copy.deepcopy(workload.manifest)
+    marked = labelled(workload, "x-1", EnvironmentId("e1"), {"more": "yes"})
+    facts = parse_workload(marked)
+    assert (facts.name, facts.kind) == ("x-1", kind)
+    assert facts.pod.labels == {
+        "app": "x",
+        "lapdev.dev/environment": "e1",
+        "lapdev.dev/workload": "x-1",
+        "lapdev.dev/runs": runs,
+        "more": "yes",
+    }
+    assert marked["metadata"]["annotations"] == {"lapdev.dev/update": "in-place"}
+    assert facts.pod.containers == tuple(
+        dataclasses.replace(c, where=c.where.replace("/x:", "/x-1:"))
+        for c in workload.facts.pod.containers
+    )
+    assert workload.manifest == written, "what the cloud sent is not changed"
+
+
+def test_selectors_ask_for_the_marks_where_a_kind_has_one() -> None:
+    marks = {"lapdev.dev/environment": "e1", "lapdev.dev/workload": "x-1"}
+    for kind, spec, runs in SPECS:
+        marked = labelled(of_kind(kind, spec), "x-1", EnvironmentId("e1"))
+        selector = marked["spec"].get("selector")
+        if runs == "once" or kind == "Pod":
+            assert selector is None
+        else:
+            assert marks.items() <= selector["matchLabels"].items()
+    manual = of_kind("Job", {"selector": {"matchLabels": {"app": "x"}}, "template": ONCE})
+    marked = labelled(manual, "x-1", EnvironmentId("e1"))
+    assert marked["spec"]["selector"]["matchLabels"] == {"app": "x"} | marks
+
+
+def test_objects_that_run_no_pods_and_empty_documents_are_skipped() -> None:
     environment = base(deployment("api"), service("api", (80, 80)), None).environment  # type: ignore[arg-type]
-    (workload,) = read_workloads(environment)
+    (workload,) = read_objects(environment).workloads
     assert workload.name == "api"
     assert workload.manifest["kind"] == "Deployment"
 
 
 def test_marking_keeps_what_a_manifest_says_otherwise() -> None:
-    manifest = deployment("api", ports={"http": 80})
-    marked = labelled(manifest, "api-1", EnvironmentId("e1"))
-    assert marked["spec"]["template"]["spec"] == manifest["spec"]["template"]["spec"]
+    (workload,) = read_objects(base(deployment("api", ports={"http": 80})).environment).workloads
+    marked = labelled(workload, "api-1", EnvironmentId("e1"))
+    assert marked["spec"]["template"]["spec"] == workload.manifest["spec"]["template"]["spec"]
     assert marked["metadata"] == {"name": "api-1"}
-    assert manifest["metadata"] == {"name": "api"}
+    assert workload.manifest["metadata"] == {"name": "api"}
+
+
+def test_a_copy_has_claims_of_its_own_but_for_those_it_only_reads() -> None:
+    def volume(name: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "persistentVolumeClaim": {"claimName": name, **more}}
+
+    pod = {
+        "containers": [{"name": "main"}],
+        "volumes": [
+            volume("data"),
+            volume("shared", readOnly=True),
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+    for kind, spec in (
+        ("Deployment", {"template": {"metadata": {"labels": {"app": "x"}}, "spec": pod}}),
+        ("Pod", pod),
+    ):
+        workload = of_kind(kind, spec)
+        own = with_own_claims(workload.manifest, workload.facts.kind, lambda name: f"{name}-v2")
+        volumes = parse_workload(own).pod.volumes
+        claims = [v.source.name for v in volumes if isinstance(v.source, Claim)]
+        assert claims == ["data-v2", "shared"]
+        assert [v.name for v in volumes] == ["data", "shared", "tmp"]
+    plain = of_kind("Pod", {"containers": [{"name": "main"}]})
+    assert with_own_claims(plain.manifest, plain.facts.kind, str.upper) is plain.manifest
+
+
+# Reading
+
+
+def test_equal_objects_are_read_once() -> None:
+    readings = Readings()
+    first = readings.of(base(generation=1).environment)
+    assert readings.of(copy.deepcopy(base(generation=2)).environment) is first
+    other = readings.of(base(deployment("api"), generation=3).environment)
+    assert [workload.name for workload in other.workloads] == ["api"]
+
+
+def test_what_is_not_kept_is_read_again() -> None:
+    readings, environment = Readings(), base().environment
+    first = readings.of(environment)
+    readings.keep({environment.id})
+    assert readings.of(environment) is first
+    readings.keep(())
+    assert readings.of(environment) is not first
+
+
+def test_objects_that_cannot_be_read_are_read_again_each_time() -> None:
+    readings, bad = Readings(), base({"kind": "Deployment"}).environment
+    for _ in range(2):
+        with pytest.raises(ConfigError):
+            readings.of(bad)

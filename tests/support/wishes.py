@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -42,6 +43,45 @@ def deployment(
             "template": {"metadata": {"labels": marks}, "spec": {"containers": [container]}},
         },
     }
+
+
+def as_kind(manifest: dict[str, Any], kind: str, **spec: Any) -> dict[str, Any]:
+    """A Deployment's pods run by a workload of another kind; `spec` is added to the object's."""
+    template = copy.deepcopy(manifest["spec"]["template"])
+    name = manifest["metadata"]["name"]
+    if kind == "Pod":
+        metadata = {**template["metadata"], "name": name}
+        return {"kind": kind, "metadata": metadata, "spec": {**template["spec"], **spec}}
+    written = {"template": template, **spec}
+    if kind in ("Job", "CronJob"):
+        template["spec"]["restartPolicy"] = "Never"
+    else:
+        written["selector"] = manifest["spec"]["selector"]
+    if kind == "CronJob":
+        written = {"schedule": "*/5 * * * *", "jobTemplate": {"spec": written}}
+    if kind == "StatefulSet":
+        written.setdefault("serviceName", name)
+    return {"kind": kind, "metadata": {"name": name}, "spec": written}
+
+
+def headless(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The Service without an address of its own."""
+    return {**manifest, "spec": {**manifest["spec"], "clusterIP": "None"}}
+
+
+def config(name: str, kind: str = "ConfigMap", **data: str) -> dict[str, Any]:
+    """A ConfigMap, or a Secret, with these entries."""
+    member = "data" if kind == "ConfigMap" else "stringData"
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, member: data}
+
+
+def reading(manifest: dict[str, Any], *configs: tuple[str, str]) -> dict[str, Any]:
+    """The workload with these (kind, name) as its containers' environment."""
+    found = copy.deepcopy(manifest)
+    member = {"ConfigMap": "configMapRef", "Secret": "secretRef"}
+    for container in found["spec"]["template"]["spec"]["containers"]:
+        container["envFrom"] = [{member[kind]: {"name": name}} for kind, name in configs]
+    return found
 
 
 def service(
