@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from lapdev.cluster.cgroups import Limits
+from lapdev.cluster.entry import Entry, mount_steps
 from lapdev.cluster.manifests import Resources
 from lapdev.cluster.network import Network
 from lapdev.cluster.pod_files import PodNames, write_pod_files
@@ -113,10 +115,26 @@ class Sandbox(Protocol):
         """No process of the pod runs any more. Idempotent."""
 
 
+@dataclass(slots=True)
+class _Started:
+    """A container's process."""
+
+    container: str = ""
+    child: Child | None = None
+    entered: asyncio.Event | None = None
+    """Set when it has its mounts; None: it has no more than the pod."""
+
+    @property
+    def running(self) -> bool:
+        return self.child is not None and self.child.running
+
+
 class IsolatedSandbox:
     """User, PID, network, mount, UTS and IPC namespaces, held by a process that only waits."""
 
-    def __init__(self, spawner: Spawner, network: Network, place: Place) -> None:
+    def __init__(
+        self, spawner: Spawner, network: Network, place: Place, limits: Limits | None = None
+    ) -> None:
         self.place = place
         self._spawner = spawner
         self._network = network
@@ -125,6 +143,8 @@ class IsolatedSandbox:
         self._pidfd = -1
         self._outside: list[Child] = []
         """Processes of the pod that are not in its PID namespace."""
+        self._started: list[_Started] = []
+        self._groups = (limits or Limits()).pod(place.namespace, place.name)
         self._gone = asyncio.Event()
 
     async def start(self) -> None:
@@ -140,16 +160,51 @@ class IsolatedSandbox:
     ) -> Child:
         if self._pidfd < 0 or self._gone.is_set():
             raise ClusterError(f"pod {self.place.name} has gone")
-        kind = "sidecar" if sidecar else "container"
-        argv = self._spawner.script(ENTER_SCRIPT, kind, str(self._pidfd), program.cwd)
-        # The sidecar is out of its app's sight: not in the pod's PID namespace, but in the outer.
-        namespace = -1 if sidecar else self._pidfd
-        fds = (self._pidfd, *program.fds)
-        command = Command([*argv, *program.argv], program.env, fds, program.output, namespace)
-        child = await _spawn(self._spawner, command)
+        with Entry() as entry:
+            joined, started = self._pidfd, _Started()
+            if beside is not None:
+                joined, started = await self._join_beside(entry, beside)
+            elif not sidecar:
+                started = self._prepare(entry, program)
+            kind = "sidecar" if sidecar else "container"
+            words = [kind, str(joined), entry.words, program.cwd, *program.argv]
+            started.child = child = await _spawn(
+                self._spawner,
+                Command(
+                    self._spawner.script(ENTER_SCRIPT, *words),
+                    program.env,
+                    (joined, *entry.fds, *program.fds),
+                    program.output,
+                    # The sidecar is out of its app's sight: not in the pod's PID namespace.
+                    -1 if sidecar else self._pidfd,
+                ),
+            )
         if sidecar:
             self._outside = [known for known in self._outside if known.running] + [child]
+        elif beside is None:
+            self._started = [each for each in self._started if each.running] + [started]
         return child
+
+    def _prepare(self, entry: Entry, program: Program) -> _Started:
+        """The entry has what the container is to have."""
+        started = _Started(program.container)
+        entry.give_groups(self._groups.enter(program.container, program.resources))
+        place = self.place
+        steps = mount_steps(program.mounts, place.fresh, place.keep, place.folder)
+        if steps:
+            entry.give_mounts(steps)
+            started.entered = entry.watch()
+        return started
+
+    async def _join_beside(self, entry: Entry, beside: Child) -> tuple[int, _Started]:
+        """What is to be joined for the mounts of that child, once it has them."""
+        known = next((each for each in self._started if each.child is beside), _Started())
+        if known.entered is not None:
+            await known.entered.wait()
+        if not beside.running:
+            raise ClusterError(f"container {known.container} of pod {self.place.name} has ended")
+        entry.give_groups(self._groups.enter_beside(known.container))
+        return entry.give_pidfd(beside.pid), known
 
     def listening_ports(self) -> frozenset[int]:
         return listening_ports(Path(f"/proc/{self._pid}/net"))
@@ -160,7 +215,7 @@ class IsolatedSandbox:
         return port_owners(Path(f"/proc/{self._pid}/net"), pids)
 
     def oom_kills(self, container: str) -> int:
-        return 0
+        return self._groups.oom_kills(container)
 
     @property
     def holder_pid(self) -> int:
@@ -182,6 +237,7 @@ class IsolatedSandbox:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
+        self._groups.remove()
 
     async def _start_holder(self, files: dict[str, str]) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -222,10 +278,11 @@ class IsolatedSandbox:
 class OpenSandbox:
     """No isolation: ordinary processes, and a loopback address of their own."""
 
-    def __init__(self, spawner: Spawner, place: Place) -> None:
+    def __init__(self, spawner: Spawner, place: Place, limits: Limits | None = None) -> None:
         self.place = place
         self._spawner = spawner
         self._children: list[Child] = []
+        self._groups = (limits or Limits()).pod(place.namespace, place.name)
         self._gone = asyncio.Event()
 
     async def start(self) -> None:
@@ -234,9 +291,13 @@ class OpenSandbox:
     async def spawn(
         self, program: Program, *, sidecar: bool = False, beside: Child | None = None
     ) -> Child:
-        argv = self._spawner.script(ENTER_SCRIPT, "process", "-1", program.cwd)
-        command = Command([*argv, *program.argv], program.env, program.fds, program.output)
-        child = await _spawn(self._spawner, command)
+        with Entry() as entry:
+            if not sidecar:
+                entry.give_groups(self._groups.enter(program.container, program.resources))
+            words = ["process", "-1", entry.words, program.cwd, *program.argv]
+            argv = self._spawner.script(ENTER_SCRIPT, *words)
+            fds = (*entry.fds, *program.fds)
+            child = await _spawn(self._spawner, Command(argv, program.env, fds, program.output))
         self._children = [known for known in self._children if known.running] + [child]
         return child
 
@@ -249,7 +310,7 @@ class OpenSandbox:
         return port_owners(Path("/proc/self/net"), pids, self.place.ip)
 
     def oom_kills(self, container: str) -> int:
-        return 0
+        return self._groups.oom_kills(container)
 
     @property
     def holder_pid(self) -> int:
@@ -260,6 +321,7 @@ class OpenSandbox:
 
     async def kill(self) -> None:
         await _kill(self._children)
+        self._groups.remove()
         self._gone.set()
 
 

@@ -14,7 +14,7 @@ from lapdev.cluster.spawner import ENTER_SCRIPT
 
 
 def run(*command: str, cwd: str = "/") -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-I", "-S", ENTER_SCRIPT, "process", "-1", cwd, *command]
+    argv = [sys.executable, "-I", "-S", ENTER_SCRIPT, "process", "-1", "", cwd, *command]
     env = {"PATH": os.defpath}
     return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=20, check=False)
 
