@@ -27,6 +27,7 @@ class StandInChild:
         """It does not care for SIGTERM."""
         self._tell = signals
         self._exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._output = -1 if program.output is None else os.dup(program.output)
 
     @property
     def running(self) -> bool:
@@ -45,10 +46,11 @@ class StandInChild:
         """It has ended with that status. Idempotent."""
         if self.running:
             self._exited.set_result(status)
+            if self._output >= 0:
+                os.close(self._output)
 
     def say(self, text: str) -> None:
-        assert self.program.output is not None
-        os.write(self.program.output, text.encode())
+        os.write(self._output, text.encode())
 
 
 Behaviour = Callable[[StandInChild], None]
