@@ -81,8 +81,11 @@ def _is_command(annotation: str) -> bool:
 
 
 def _annotated_command(container: Container, pod: PodTemplate) -> list[str | None]:
-    only = pod.annotations.get(COMMAND_ANNOTATION) if pod.containers == (container,) else None
-    return [pod.annotations.get(f"{COMMAND_ANNOTATION}.{container.name}"), only]
+    alone = [only.name for only in pod.containers] == [container.name]
+    return [
+        pod.annotations.get(f"{COMMAND_ANNOTATION}.{container.name}"),
+        pod.annotations.get(COMMAND_ANNOTATION) if alone else None,
+    ]
 
 
 def _container_references(container: Container, pod: PodTemplate) -> Iterable[Reference]:

@@ -19,7 +19,7 @@ from lapdev.cluster.manifests.container import (
     Resources,
     RestartPolicy,
 )
-from lapdev.cluster.manifests.environment import INDEX_ANNOTATION, PodFacts, expand, pod_env
+from lapdev.cluster.manifests.environment import PodFacts, expand, pod_env
 from lapdev.cluster.manifests.ingress import IngressHost
 from lapdev.cluster.manifests.objects import Manifests, parse_objects
 from lapdev.cluster.manifests.patch import merge_patch
@@ -52,7 +52,6 @@ from lapdev.cluster.manifests.workload import (
 from lapdev.cluster.manifests.workload_parts import parse_workload
 
 __all__ = [
-    "INDEX_ANNOTATION",
     "WORKLOAD_KINDS",
     "Claim",
     "ConfigFiles",

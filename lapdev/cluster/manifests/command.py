@@ -75,7 +75,7 @@ def _what_to_add(workload: Workload, container: Container) -> str:
 def _annotated_words(workload: Workload, container: Container) -> list[str]:
     name = f"{COMMAND_ANNOTATION}.{container.name}"
     text = workload.pod.annotations.get(name)
-    if text is None and workload.pod.containers == (container,):
+    if text is None and [only.name for only in workload.pod.containers] == [container.name]:
         name = COMMAND_ANNOTATION
         text = workload.pod.annotations.get(name)
     if text is None:

@@ -91,8 +91,8 @@ def find_config(reference: Reference, configs: Configs) -> ConfigObject | None:
         names = ", ".join(sorted(name for kind, name in configs if kind == reference.kind))
         raise ConfigError(
             f"{reference.where}: refers to {called}, which is not there",
-            hint=f"add the {reference.kind}, mark the reference `optional: true`, or name one of:"
-            f" {names or 'none'}",
+            hint=f"add the {reference.kind}, or mark the reference `optional: true`"
+            + (f" (there are: {names})" if names else ""),
         )
     missing = [key for key in reference.keys if key not in found.data]
     if missing and not reference.optional:

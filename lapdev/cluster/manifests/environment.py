@@ -14,9 +14,6 @@ from lapdev.cluster.manifests.container import Container, EnvFrom, EnvVar
 from lapdev.cluster.manifests.resources import resource_value
 from lapdev.errors import ConfigError
 
-INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
-"""Which index of an Indexed Job a pod works on; its containers get it as JOB_COMPLETION_INDEX."""
-
 # "$$" is an escaped "$", whatever follows; a "$" before anything else stands for itself.
 _REFERENCE = re.compile(r"\$(?:\$|\((?P<name>[^()]*)\))")
 _SUBSCRIPT = re.compile(r"metadata\.(?P<map>labels|annotations)\['(?P<key>[^']+)'\]")
@@ -76,8 +73,6 @@ def pod_env(
         ConfigError: it refers to a ConfigMap, Secret, key or field that is not there; names it.
     """
     env = dict(services)
-    if INDEX_ANNOTATION in facts.annotations:
-        env["JOB_COMPLETION_INDEX"] = facts.annotations[INDEX_ANNOTATION]
     for source in container.env_from:
         env.update(_entries(container, source, configs))
     for variable in container.env:

@@ -6,10 +6,13 @@ import re
 import shlex
 from collections.abc import Sequence
 
+# As the official image does: made at the first start, reachable from other pods.
 _POSTGRES = (
-    """sh -c 'PATH="$PATH:$(ls -d /usr/lib/postgresql/*/bin | tail -1)";"""
-    """ test -s "$PGDATA/PG_VERSION" || initdb -U postgres -D "$PGDATA";"""
-    """ exec postgres -D "$PGDATA"'"""
+    """sh -c 'D="${PGDATA:-/var/lib/postgresql/data}";"""
+    """ PATH="$PATH:$(ls -d /usr/lib/postgresql/*/bin | tail -1)";"""
+    """ test -s "$D/PG_VERSION" || { initdb -U "${POSTGRES_USER:-postgres}" -D "$D" &&"""
+    """ echo "host all all all trust" >> "$D/pg_hba.conf"; };"""
+    """ exec postgres -D "$D" -h 0.0.0.0 -k /tmp'"""
 )
 _MYSQL = (
     "sh -c 'test -d /var/lib/mysql/mysql || mysqld --initialize-insecure --datadir=/var/lib/mysql;"

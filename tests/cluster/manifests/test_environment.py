@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from lapdev.cluster.manifests import (
-    INDEX_ANNOTATION,
     ConfigObject,
     Configs,
     PodFacts,
@@ -149,9 +148,3 @@ def test_a_container_learns_what_it_may_use_or_what_the_machine_has() -> None:
         "limits.memory": "64",
         "requests.cpu": "50",
     }
-
-
-def test_a_pod_of_an_indexed_job_knows_its_index() -> None:
-    facts = PodFacts("x", "shop", "198.18.0.2", annotations={INDEX_ANNOTATION: "3"})
-    container = parse_workload(test_deployment.manifest()).pod.containers[0]
-    assert pod_env(container, facts, {}, {}) == {"JOB_COMPLETION_INDEX": "3"}

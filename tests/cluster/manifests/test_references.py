@@ -72,7 +72,7 @@ def test_what_is_there_or_may_be_missing_is_fine(fine: Workload) -> None:
         (
             workload(key("none", "a")),
             f"{WHERE}: A: refers to ConfigMap/none, which is not there",
-            "name one of: conf",
+            "(there are: conf)",
         ),
         (
             workload(key("conf", "c")),
@@ -82,7 +82,7 @@ def test_what_is_there_or_may_be_missing_is_fine(fine: Workload) -> None:
         (
             workload(env_from=(EnvFrom("Secret", "conf"),)),
             f"{WHERE}: envFrom: refers to Secret/conf",
-            "name one of: none",
+            "mark the reference `optional: true`",
         ),
         (
             workload(files=(ConfigFiles("ConfigMap", "conf", (("x", "x", None),)),)),
