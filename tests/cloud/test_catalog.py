@@ -12,7 +12,7 @@ from lapdev.cloud.catalog import WorkloadEdit
 from lapdev.cluster.manifests import parse_objects
 from lapdev.errors import ConfigError, NotFound
 from lapdev.model import ClusterId, Environment, EnvironmentId, EnvironmentKind, PortMap
-from tests.support.shop_manifests import deployment, service, shop
+from tests.support.shop_manifests import configured, deployment, service, shop
 
 
 def environment(*manifests: dict[str, Any], base: EnvironmentId | None = None) -> Environment:
@@ -147,3 +147,118 @@ def test_a_nameless_patch_needs_a_single_container() -> None:
     with pytest.raises(ConfigError) as caught:
         catalog.changed_workload("api", None, base, WorkloadEdit(patch={"": {"image": "x"}}))
     assert caught.value.hint == "name one of: app, logs"
+
+
+# Every kind of workload
+
+
+def workload(kind: str, name: str = "api", image: str = "shop:1") -> dict[str, Any]:
+    """A workload of any kind whose pods carry app=name."""
+    template = deployment(name, image)["spec"]["template"]
+    made = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}}
+    selector = {"matchLabels": {"app": name}}
+    if kind in ("Job", "CronJob"):
+        template["spec"]["restartPolicy"] = "Never"
+    match kind:
+        case "Pod":
+            made["metadata"]["labels"] = {"app": name}  # type: ignore[index]
+            return {**made, "apiVersion": "v1", "spec": template["spec"]}
+        case "Job":
+            return {**made, "apiVersion": "batch/v1", "spec": {"template": template}}
+        case "CronJob":
+            job = {"spec": {"template": template}}
+            spec = {"schedule": "* * * * *", "jobTemplate": job}
+            return {**made, "apiVersion": "batch/v1", "spec": spec}
+        case "StatefulSet":
+            spec = {"selector": selector, "serviceName": name, "template": template}
+            return {**made, "spec": spec}
+    return {**made, "spec": {"selector": selector, "template": template}}
+
+
+KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_workload_of_any_kind_is_changed_by_patch_and_by_manifest(kind: str) -> None:
+    base = [workload(kind), service("api")]
+    patched = catalog.changed_workload(
+        "api", None, base, WorkloadEdit(patch={"": {"image": "shop:2"}})
+    )
+    assert patched == workload(kind, image="shop:2")
+    whole = workload(kind, image="mine:7")
+    assert catalog.changed_workload("api", None, base, WorkloadEdit(manifest=whole)) == whole
+    branch = environment(patched, base=environment(*base).id)
+    (found,) = catalog.effective(branch, environment(*base)).workloads
+    assert (found.kind, found.pod.containers[0].image) == (kind, "shop:2")
+
+
+def test_a_branch_cannot_make_another_kind_of_a_workload() -> None:
+    edit = WorkloadEdit(manifest=workload("StatefulSet"))
+    with pytest.raises(ConfigError, match="not one workload named api") as caught:
+        catalog.changed_workload("api", None, shop(), edit)
+    assert "kind: Deployment" in caught.value.hint
+
+
+def test_a_change_may_refer_to_what_the_base_has_and_to_nothing_else() -> None:
+    base = [*shop(), configured("ConfigMap", "settings", LEVEL="debug")]
+    source = {"configMapKeyRef": {"name": "settings", "key": "LEVEL"}}
+    env = [{"name": "LEVEL", "valueFrom": source}]
+    edit = WorkloadEdit(patch={"": {"env": env}})
+    catalog.changed_workload("api", None, base, edit)
+    source["configMapKeyRef"]["key"] = "COLOUR"
+    with pytest.raises(ConfigError, match="ConfigMap/settings has no key 'COLOUR'"):
+        catalog.changed_workload("api", None, base, edit)
+
+
+# What a laptop can take
+
+
+def test_a_job_with_a_services_labels_does_not_count_beside_what_stays() -> None:
+    migration = workload("Job", "migrate")
+    migration["spec"]["template"]["metadata"]["labels"] = {"app": "api"}
+    manifests = parse_objects([*shop(), migration])
+    assert catalog.workload_behind(manifests, manifests.services[1]).name == "api"
+
+
+def test_a_service_that_nothing_of_ours_stands_before_cannot_be_intercepted() -> None:
+    headless, elsewhere = service("api"), service("mail")
+    headless["spec"]["clusterIP"] = "None"
+    elsewhere["spec"] = {"type": "ExternalName", "externalName": "mail.test"}
+    manifests = parse_objects([deployment("web"), deployment("api"), headless, elsewhere])
+    with pytest.raises(ConfigError, match="Service/api is headless") as caught:
+        catalog.interceptable(manifests, "api")
+    assert "address of its own" in caught.value.hint
+    with pytest.raises(ConfigError, match=r"another name for mail\.test and has no pods"):
+        catalog.interceptable(manifests, "mail")
+    with pytest.raises(ConfigError, match=r"another name for mail\.test"):
+        catalog.service_port(manifests, "mail", 25)
+
+
+# Logs
+
+
+def test_lines_are_the_branchs_own_where_it_changed_the_workload() -> None:
+    base = environment(*shop())
+    branch = environment(deployment("api"), base=base.id)
+    assert catalog.log_source(branch, base, "api", "") == (branch, "api")
+    assert catalog.log_source(branch, base, "web", "web") == (base, "web")
+    assert catalog.log_source(base, None, "api", "") == (base, "api")
+
+
+def test_a_branchs_version_of_what_the_base_lost_prints_nothing() -> None:
+    base = environment(deployment("web"))
+    branch = environment(deployment("api"), base=base.id)
+    assert catalog.log_source(branch, base, "", "") == (base, "web")
+    with pytest.raises(NotFound, match="no workload 'api'") as caught:
+        catalog.log_source(branch, base, "api", "")
+    assert caught.value.hint == "the workloads are: web"
+
+
+def test_which_workload_and_container_must_be_said_where_it_is_not_clear() -> None:
+    base = environment(*shop())
+    with pytest.raises(ConfigError, match="several workloads") as caught:
+        catalog.log_source(base, None, "", "")
+    assert caught.value.hint == "name one of: api, web"
+    with pytest.raises(NotFound, match="web has no container 'x'") as missing:
+        catalog.log_source(base, None, "web", "x")
+    assert missing.value.hint == "its containers are: web"

@@ -22,7 +22,7 @@ from tests.support.running_cloud import (
     connected,
     running_cloud,
 )
-from tests.support.shop_manifests import shop
+from tests.support.shop_manifests import ingress, shop
 
 
 @dataclass
@@ -183,3 +183,79 @@ async def _public_port(cloud: RunningCloud) -> int:
     await cloud.ok("POST", "/environments", {"name": "x", "kind": "shared", "manifests": shop()})
     view = await cloud.ok("GET", "/environments/x")
     return httpx.URL(view["previews"][0]["url"]).port or 80
+
+
+# Paths
+
+
+async def test_each_path_of_an_ingress_goes_to_its_service_on_one_connection(
+    tmp_path: Path,
+) -> None:
+    async with recording_app(answer_every_request) as api, stage(tmp_path) as on:
+        on.manager.apps["api"] = api
+        pages = ingress("pages", ("/web", "web", 8080), ("/api", "api", 8080))
+        put = await on.cloud.ok("PUT", "/environments/shop", {"manifests": [*shop(), pages]})
+        (label,) = [p["label"] for p in put["previews"] if p["name"] == "pages"]
+        host = f"{label}.lapdev.localhost"
+        async with browser(on.cloud) as client:
+            for _ in range(3):
+                for path in ("/web", "/api", "/web/x?q=/api", "/api/y"):
+                    client.send(get(host, path))
+                    assert (await client.response())[2] == f"GET {path} HTTP/1.1".encode()
+            client.send(get(host, f"http://{host}/api/absolute"))
+            assert (await client.response())[2] == b"GET /api/absolute HTTP/1.1"
+        assert seen(api).count("GET /api") == 7
+        assert (seen(api) + seen(on.web)).count("GET /web") == 6
+        assert (len(api.connections), len(on.web.connections)) == (1, 1)
+
+
+async def test_a_path_that_nothing_answers_is_404_and_names_no_service(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        only = ingress("pages", ("/web", "web", 8080))
+        put = await on.cloud.ok("PUT", "/environments/shop", {"manifests": [*shop(), only]})
+        (label,) = [p["label"] for p in put["previews"] if p["name"] == "pages"]
+        host = f"{label}.lapdev.localhost"
+        async with browser(on.cloud) as client:
+            for request in (
+                get(host, "/"),
+                get(host, "/webs"),
+                f"OPTIONS * HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(),
+            ):
+                client.send(request)
+                status, headers, page = await client.response()
+                assert (status, headers["lapdev-error"]) == (404, "no_route; hop=edge")
+                assert b"Nothing answers this path" in page
+                assert b"shop" not in page
+            client.send(get(host, "/web"))
+            assert (await client.response())[0] == 200
+
+
+async def test_a_branch_shows_its_own_version_by_path_too(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, browser(on.cloud) as client:
+        pages = ingress("pages", ("/", "web", 8080))
+        await on.cloud.ok("PUT", "/environments/shop", {"manifests": [*shop(), pages]})
+        found = (await on.cloud.ok("GET", "/environments/fix/previews"))["previews"]
+        (label,) = [p["label"] for p in found if p["name"] == "pages"]
+        client.send(get(f"{label}.lapdev.localhost", "/x"))
+        assert (await client.response())[0] == 200
+        assert f"lapdev-env-id={on.branch_id}" in seen(on.web)
+
+
+# The listener for pods
+
+
+async def test_the_listener_for_pods_serves_previews_and_nothing_else(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        reader, writer = await asyncio.open_unix_connection(f"{tmp_path}/e.sock")
+        client = RawClient(reader, writer)
+        client.send(get(on.shop, "/hello"))
+        assert (await client.response())[2] == b"GET /hello HTTP/1.1"
+        token = f"Authorization: Bearer {on.cloud.token}"
+        manager = f"Authorization: Bearer {on.cloud.cluster_token}"
+        upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+        for host in ("127.0.0.1", "localhost", "lapdev.localhost", "evil.example"):
+            client.send(get(host, "/api/v1/environments", token))
+            assert (await client.response())[0] == 404
+            client.send(get(host, "/_lapdev/tunnel/manager", manager, *upgrade))
+            assert (await client.response())[0] == 404
+        writer.close()

@@ -104,9 +104,15 @@ async def test_the_flags_are_what_the_roles_take(tmp_path: Path) -> None:
         await supervisor.start()
         run_dir = str(supervisor.runtime_dir)
         cloud = load(CloudSettings, parse_flags("cloud", cloud_flags(supervisor, 7, 8080)), {})
+        port = supervisor.port
         manager = load(ManagerSettings, parse_flags("manager", manager_flags(supervisor)), {})
     assert cloud.listen == "fd:7"
     assert cloud.public_url == "http://lapdev.localhost:8080"
+    assert cloud.tcp_previews == settings(tmp_path).tcp_previews == "127.0.0.1:20000-20099"
+    assert manager.edge == cloud.edge_listen == f"unix:{run_dir}/edge.sock"
+    assert manager.edge != manager.cloud, "pods reach previews, and neither API nor tunnels"
+    assert manager.edge_domain == cloud.domain
+    assert manager.edge_port == port
     assert manager.cloud == cloud.internal_listen == f"unix:{run_dir}/cloud.sock"
     assert manager.token_file == cloud.cluster_token_file
     assert manager.isolation is True

@@ -14,7 +14,6 @@ from lapdev.store import NewEnvironment, PreviewWish, Store
 from lapdev.store.environments import Manifest, WorkloadChange
 from tests.support.shop_manifests import deployment, shop
 
-
 WEB = PreviewWish("web", 8080)
 OFFERED = frozenset({("web", 8080), ("api", 8080)})
 

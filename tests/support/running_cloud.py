@@ -70,8 +70,11 @@ class RunningCloud:
 
 
 @asynccontextmanager
-async def running_cloud(tmp_path: Path) -> AsyncIterator[RunningCloud]:
-    """A cloud with its composition root, on a port of its own; stopped by SIGTERM, as ever."""
+async def running_cloud(tmp_path: Path, tcp_previews: str = "") -> AsyncIterator[RunningCloud]:
+    """A cloud with its composition root, on a port of its own; stopped by SIGTERM, as ever.
+
+    What serves previews only listens at `e.sock`.
+    """
     reading, writing = os.pipe()
     settings = CloudSettings(
         listen="127.0.0.1:0",
@@ -79,6 +82,8 @@ async def running_cloud(tmp_path: Path) -> AsyncIterator[RunningCloud]:
         cluster_token_file=str(tmp_path / "cluster-token"),
         bootstrap_token_file=str(tmp_path / "bootstrap-token"),
         internal_listen=f"unix:{tmp_path}/c.sock",
+        edge_listen=f"unix:{tmp_path}/e.sock",
+        tcp_previews=tcp_previews,
         admin="",
         ready_fd=writing,
         log_level="error",
@@ -114,6 +119,8 @@ class StandInManager(TunnelHandler):
     deleted: list[str] = field(default_factory=list)
     heard: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
     tasks: Tasks = field(default_factory=Tasks)
+    served: asyncio.Event = field(default_factory=asyncio.Event)
+    """A stream has been joined to its app."""
 
     def stream_opened(self, tunnel: Tunnel, stream: Stream, target: Target) -> None:
         self.tasks.spawn(self._serve(stream, target), "serve stream")
@@ -134,6 +141,7 @@ class StandInManager(TunnelHandler):
         near = Waiting()
         stream.accept(near)
         relay_waiting(near, far)
+        self.served.set()
 
     async def call_received(self, tunnel: Tunnel, message: Message) -> Message:
         answer: Message = Done()
