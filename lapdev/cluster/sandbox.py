@@ -163,7 +163,7 @@ class IsolatedSandbox:
         with Entry() as entry:
             joined, started = self._pidfd, _Started()
             if beside is not None:
-                joined, started = await self._join_beside(entry, beside)
+                joined = await self._join_beside(entry, beside)
             elif not sidecar:
                 started = self._prepare(entry, program)
             kind = "sidecar" if sidecar else "container"
@@ -196,15 +196,16 @@ class IsolatedSandbox:
             started.entered = entry.watch()
         return started
 
-    async def _join_beside(self, entry: Entry, beside: Child) -> tuple[int, _Started]:
+    async def _join_beside(self, entry: Entry, beside: Child) -> int:
         """What is to be joined for the mounts of that child, once it has them."""
         known = next((each for each in self._started if each.child is beside), _Started())
-        if known.entered is not None:
-            await known.entered.wait()
+        entry.give_groups(self._groups.enter_beside(known.container))
+        if known.entered is None:
+            return self._pidfd
+        await known.entered.wait()
         if not beside.running:
             raise ClusterError(f"container {known.container} of pod {self.place.name} has ended")
-        entry.give_groups(self._groups.enter_beside(known.container))
-        return entry.give_pidfd(beside.pid), known
+        return entry.give_pidfd(beside.pid)
 
     def listening_ports(self) -> frozenset[int]:
         return listening_ports(Path(f"/proc/{self._pid}/net"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lapdev.cluster.cgroups import Limits
 from lapdev.cluster.network import Network
 from lapdev.cluster.sandbox import IsolatedSandbox, Place, Program
 from lapdev.cluster.spawner import Child, Spawner
@@ -28,12 +29,13 @@ class Ground:
     subnet: Subnet
     bridge: str
     folder: Path
+    limits: Limits | None = None
 
     def make(self, name: str = "web-x", **more: Any) -> IsolatedSandbox:
         ip = self.subnet.pods.take()
         folder = self.folder / "pods" / name
         place = Place(name, "shop", ip, self.subnet, self.bridge, folder, **more)
-        return IsolatedSandbox(self.spawner, self.network, place)
+        return IsolatedSandbox(self.spawner, self.network, place, self.limits)
 
 
 @asynccontextmanager
