@@ -110,7 +110,7 @@ def _extended(
     base_name = extends.child("service").text()
     base, base_at = document, at
     if extends.child("file"):
-        path = around.reader.join(around.folder, extends.child("file").text())
+        path = _existing(extends.child("file"), around)
         inner = replace(around, folder=folder_of(path))
         base_source = Source(around.reader.text(path), extends.child("file").text(), path)
         base, base_at = _prepared(base_source, inner), (base_source, inner)
@@ -149,10 +149,11 @@ def _included(item: Value, around: Surroundings, chain: tuple[str, ...]) -> Docu
     long = isinstance(item.value, dict)
     if long:
         item.only(("path", "project_directory", "env_file"))
-    named = (item.child("path") if long else item).texts()
+    given = item.child("path") if long else item
+    named = given.items() if isinstance(given.value, list) else [given]
     if not named:
         item.fail("names no file", "write the path of a Compose file")
-    paths = [reader.join(around.folder, path) for path in named]
+    paths = [_existing(name, around) for name in named]
     if set(paths) & set(chain):
         item.fail("includes itself in a circle", "leave one of the includes out")
     folder = folder_of(paths[0])
@@ -166,10 +167,18 @@ def _included(item: Value, around: Surroundings, chain: tuple[str, ...]) -> Docu
     else:
         variables = environment_of(folder, variables, reader)
     sources = [
-        Source(reader.text(path), name, path) for path, name in zip(paths, named, strict=True)
+        Source(reader.text(path), name.text(), path)
+        for path, name in zip(paths, named, strict=True)
     ]
     inner_around = replace(around, folder=folder, variables=variables)
     return load(sources, inner_around, chain)
+
+
+def _existing(name: Value, around: Surroundings) -> str:
+    path = around.reader.join(around.folder, name.text())
+    if not around.reader.exists(path):
+        name.fail(f"there is no file {path}", "check the name")
+    return path
 
 
 def _refuse_twice(item: Value, document: Document, included: Document) -> None:

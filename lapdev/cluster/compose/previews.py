@@ -23,6 +23,10 @@ class Route:
     port: int
     at: Value
 
+    @property
+    def target(self) -> str:
+        return f"{self.service.name}:{self.port}"
+
 
 @dataclass(slots=True)
 class Hosts:
@@ -33,10 +37,9 @@ class Hosts:
     def add(self, host: str, route: Route) -> None:
         paths = self.routes.setdefault(host, {})
         other = paths.get(route.path)
-        if other and (other.service.name, other.port) != (route.service.name, route.port):
+        if other and other.target != route.target:
             route.at.fail(
-                f"path {route.path} of {host} leads to {route.service.name!r} and to"
-                f" {other.service.name!r}",
+                f"path {route.path} of {host} leads to {route.target} and to {other.target}",
                 "give one of them another path or host",
             )
         paths[route.path] = route
