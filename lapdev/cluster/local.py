@@ -8,6 +8,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
 
+from lapdev.cluster.cgroups import find as find_limits
 from lapdev.cluster.controllers import check_runnable
 from lapdev.cluster.driver import LogQuery, NamespaceSpec, PodCredentials
 from lapdev.cluster.local_namespace import LocalNamespace
@@ -18,20 +19,26 @@ from lapdev.cluster.options import LocalOptions
 from lapdev.cluster.pod import PodInfo
 from lapdev.cluster.spawner import Spawner
 from lapdev.cluster.subnets import ISOLATED_RANGE, LOOPBACK_RANGE, AddressPlan
-from lapdev.cluster.wanted import service_port, wanted_namespace
+from lapdev.cluster.volumes import remove_claims
+from lapdev.cluster.wanted import WantedNamespace, service_port, wanted_namespace
 from lapdev.errors import ClusterError, NoRoute, NotFound
 from lapdev.log import get_logger
 from lapdev.model import LogLine, WorkloadStatus
+
+VOLUMES_HINT = (
+    "without isolation volumes are not mounted: containers find the folder of each in"
+    " LAPDEV_VOLUME_<NAME>"
+)
 
 
 class LocalDriver:
     """Meets `cluster.driver.Driver`. With isolation, `enter_outer` has been called before."""
 
     name = "local"
-    detail = ""
 
     def __init__(self, options: LocalOptions, credentials: PodCredentials) -> None:
         self.options = options
+        self.detail = ""
         network = Network() if options.isolation else None
         self._machine = Machine(
             options=options,
@@ -45,6 +52,7 @@ class LocalDriver:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._callbacks: list[Callable[[str], None]] = []
         self._started = False
+        self._told_of_volumes = False
 
     async def start(self) -> None:
         if self.options.isolation and not in_outer():
@@ -58,19 +66,26 @@ class LocalDriver:
         await self._machine.spawner.start()
         if self._machine.network is not None:
             await self._machine.network.start()
+        limits_hint = ""
+        if self.options.limits:
+            self._machine.limits = find_limits()
+            limits_hint = self._machine.limits.explain()
+        volumes_hint = "" if self.options.isolation else VOLUMES_HINT
+        self.detail = "; ".join(filter(None, (limits_hint, volumes_hint)))
         self._started = True
 
     async def aclose(self) -> None:
         self._started = False
-        closing = [self._close(name, self.options.shutdown_grace) for name in self._namespaces]
-        await asyncio.gather(*closing)
+        await asyncio.gather(*(self._shut(name) for name in self._namespaces))
         if self._machine.network is not None:
             await self._machine.network.aclose()
         await self._machine.spawner.aclose()
+        self._machine.limits.aclose()
 
     async def apply(self, spec: NamespaceSpec) -> None:
         wanted = wanted_namespace(spec)
         check_runnable(wanted)
+        self._tell_of_volumes(wanted)
         async with self._locks[spec.name]:
             if not self._started:
                 raise ClusterError("the driver is not running")
@@ -82,11 +97,17 @@ class LocalDriver:
             namespace.apply(wanted)
 
     async def delete(self, namespace: str) -> None:
-        await self._close(namespace, None)
+        async with self._locks[namespace]:
+            await self._close(namespace, None)
+            # Also of one that only an earlier process has known.
+            await self._remove_claims(namespace)
 
     async def retain(self, namespaces: Collection[str]) -> None:
-        others = self._namespaces.keys() - set(namespaces)
+        root = self._machine.claims_folder()
+        left = {folder.name for folder in root.iterdir()} if root.is_dir() else set()
+        others = (left | self._namespaces.keys()) - set(namespaces)
         await asyncio.gather(*(self.delete(name) for name in others))
+        await asyncio.to_thread(self._machine.limits.remove_left_cgroups)
 
     async def wait_gone(self, namespace: str, workloads: Collection[str]) -> None:
         known = self._namespaces.get(namespace)
@@ -127,14 +148,35 @@ class LocalDriver:
         known = self._namespaces.get(namespace)
         return tuple(pod.info() for pod in known.pods()) if known else ()
 
-    async def _close(self, name: str, grace_limit: float | None) -> None:
+    async def _shut(self, name: str) -> None:
         async with self._locks[name]:
-            namespace = self._namespaces.get(name)
-            if namespace is None:
-                return
-            await namespace.aclose(grace_limit)
-            del self._namespaces[name]
+            await self._close(name, self.options.shutdown_grace)
+
+    async def _close(self, name: str, grace_limit: float | None) -> None:
+        namespace = self._namespaces.get(name)
+        if namespace is None:
+            return
+        await namespace.aclose(grace_limit)
+        del self._namespaces[name]
         self._notify(name)
+
+    async def _remove_claims(self, namespace: str) -> None:
+        root = self._machine.claims_folder()
+        claims = self._machine.claims_folder(namespace)
+        # A name that leads elsewhere is no namespace's.
+        if claims.parent == root and namespace not in ("", ".."):
+            await asyncio.to_thread(remove_claims, claims)
+
+    def _tell_of_volumes(self, wanted: WantedNamespace) -> None:
+        """Once: where pods have no isolation, their containers see no volume at its place."""
+        if self.options.isolation or self._told_of_volumes:
+            return
+        for workload in wanted.workloads.values():
+            if any(container.mounts for container in workload.facts.pod.all_containers()):
+                self._told_of_volumes = True
+                target = f"{wanted.name}/{workload.name}"
+                get_logger().warning("volumes_not_mounted", target=target, hint=VOLUMES_HINT)
+                return
 
     def _notify(self, namespace: str) -> None:
         for callback in self._callbacks:

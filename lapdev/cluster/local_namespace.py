@@ -105,7 +105,7 @@ class LocalNamespace:
         await self.services.aclose()
         await self._close_network()
         self.machine.plan.give_back(self.subnet)
-        shutil.rmtree(self._ground.folder, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self._ground.folder, ignore_errors=True)
 
     async def wait_gone(self, workloads: Collection[str]) -> None:
         """No pod exists of those of these workloads that are not wanted."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lapdev.cluster.cgroups import Limits
 from lapdev.cluster.controllers import (
     Start,
     has_fixed_name,
@@ -18,7 +19,7 @@ from lapdev.cluster.controllers import (
     pod_workload,
 )
 from lapdev.cluster.driver import PodCredentials
-from lapdev.cluster.manifests import Configs, local_command
+from lapdev.cluster.manifests import Claim, Configs, WorkloadKind, local_command
 from lapdev.cluster.network import Network
 from lapdev.cluster.options import LocalOptions
 from lapdev.cluster.pod import Pod, Surroundings
@@ -26,6 +27,7 @@ from lapdev.cluster.pod_files import kept_paths
 from lapdev.cluster.sandbox import IsolatedSandbox, OpenSandbox, Place, Sandbox
 from lapdev.cluster.spawner import Spawner
 from lapdev.cluster.subnets import AddressPlan, Subnet
+from lapdev.cluster.volumes import claim_folder, remove_claims
 from lapdev.cluster.wanted import WantedWorkload
 from lapdev.errors import ClusterError
 from lapdev.net.tasks import Tasks
@@ -34,7 +36,7 @@ POD_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 POD_SUFFIX_LENGTH = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Machine:
     """What all namespaces share."""
 
@@ -45,6 +47,13 @@ class Machine:
     """None: without isolation."""
     plan: AddressPlan
     changed: Callable[[str], None]
+    limits: Limits = field(default_factory=Limits)
+    """What was found out about this machine's cgroups."""
+
+    def claims_folder(self, namespace: str = "") -> Path:
+        """Where claims are kept that outlive pods: of one namespace, or of all."""
+        options = self.options
+        return (options.volumes_dir or options.runtime_dir / "volumes") / namespace
 
 
 @dataclass(slots=True)
@@ -100,8 +109,9 @@ class Ground:
         )
         return Pod(workload, place, self._surroundings(wanted.name))
 
-    def release(self, pod: Pod) -> None:
-        """The pod has ended: its name and address may be another's."""
+    async def release(self, pod: Pod) -> None:
+        """The pod has ended: what was its own is gone, its name and address may be another's."""
+        await asyncio.shield(asyncio.to_thread(self._remove_own_claims, pod))
         self._names.discard(pod.name)
         self.subnet.pods.give_back(pod.place.ip)
         for workload in self._starved:
@@ -111,6 +121,15 @@ class Ground:
     def forget(self, pod: Pod) -> None:
         """What the ended pod printed is gone."""
         self.tasks.spawn(asyncio.to_thread(pod.forget), f"forget:{pod.name}")
+
+    def _remove_own_claims(self, pod: Pod) -> None:
+        """Of ephemeral volumes. What a pod of a StatefulSet has claimed waits for the next."""
+        if pod.workload.facts.kind is WorkloadKind.STATEFUL_SET:
+            return
+        for volume in pod.workload.facts.pod.volumes:
+            if isinstance(volume.source, Claim) and volume.source.per_pod:
+                folder = claim_folder(volume.source, pod.name)
+                remove_claims(self.machine.claims_folder(self.namespace) / folder)
 
     def _free_name(self, wanted: WantedWorkload, start: Start) -> str:
         while True:
@@ -135,8 +154,9 @@ class Ground:
 
     def _make_sandbox(self, place: Place) -> Sandbox:
         if self.machine.network is None:
-            return OpenSandbox(self.machine.spawner, place)
-        return IsolatedSandbox(self.machine.spawner, self.machine.network, place)
+            return OpenSandbox(self.machine.spawner, place, self.machine.limits)
+        spawner, network = self.machine.spawner, self.machine.network
+        return IsolatedSandbox(spawner, network, place, self.machine.limits)
 
     def _kept_paths(self, workload: WantedWorkload) -> list[str]:
         always = self.machine.options.own_folders()

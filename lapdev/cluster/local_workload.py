@@ -174,7 +174,7 @@ class LocalWorkload:
         try:
             await pod.run()
         finally:
-            self._ground.release(pod)
+            await self._ground.release(pod)
             self._note_end(held)
             self._ground.touch(self.name)
 
