@@ -81,6 +81,13 @@ def known_server(server: str | None, environ: Mapping[str, str]) -> str:
     return server or environ.get("LAPDEV_SERVER") or _client_file(environ).get("server", "")
 
 
+def own_server(environ: Mapping[str, str]) -> str:
+    """Where the server of this user's own data directory is; empty while none runs."""
+    directory = data_dir(environ)
+    found = _read_client_file(directory / CLIENT_FILE) if supervisor_pid(directory) else None
+    return (found or {}).get("server", "")
+
+
 def data_dir(environ: Mapping[str, str]) -> Path:
     """Where `serve --role all` keeps its state when no flag says otherwise."""
     if configured := environ.get("LAPDEV_DATA_DIR", ""):
@@ -154,20 +161,26 @@ def _xdg(environ: Mapping[str, str], variable: str, default: str) -> Path:
 
 
 def _client_file(environ: Mapping[str, str]) -> dict[str, str]:
-    own = data_dir(environ)
-    for path in (_xdg(environ, "XDG_CONFIG_HOME", ".config") / CLIENT_FILE, own / CLIENT_FILE):
-        if path.parent == own and not supervisor_pid(own):
-            continue
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as exc:
-            raise ConfigError(f"cannot read {path}: {exc}", hint="mend or remove it") from exc
-        if not isinstance(found, dict):
-            raise ConfigError(f"{path} is not a client file", hint="remove it")
-        return {str(key): str(value) for key, value in found.items()}
-    return {}
+    chosen = _xdg(environ, "XDG_CONFIG_HOME", ".config") / CLIENT_FILE
+    if (found := _read_client_file(chosen)) is not None:
+        return found
+    directory = data_dir(environ)
+    if not supervisor_pid(directory):
+        return {}
+    return _read_client_file(directory / CLIENT_FILE) or {}
+
+
+def _read_client_file(path: Path) -> dict[str, str] | None:
+    """None: there is no such file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"cannot read {path}: {exc}", hint="mend or remove it") from exc
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} is not a client file", hint="remove it")
+    return {str(key): str(value) for key, value in found.items()}
 
 
 def _read_token(path: Path) -> str:

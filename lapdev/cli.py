@@ -25,6 +25,8 @@ Table = dict[str, tuple[str, str]]
 COMMANDS: Table = {
     "serve": ("lapdev.cli:serve", "Run one role, or everything on this machine."),
     "demo": ("lapdev.demo.command:demo", "Start the demo shop and print its preview URLs."),
+    "up": ("lapdev.client.up:up", "Bring an application up from its files."),
+    "down": ("lapdev.client.down:down", "Delete what `up` made."),
     "env": ("lapdev.client.environments:group", "Environments and branches."),
     "preview": ("lapdev.client.previews:group", "Preview URLs."),
     "cluster": ("lapdev.client.clusters:group", "Clusters."),

@@ -8,9 +8,12 @@ from typing import Any
 
 import click
 
+from lapdev.client.completing import clusters, environments, workloads
 from lapdev.client.invocation import print_json, print_table, progress, with_client
+from lapdev.client.logs import logs
 from lapdev.client.manifest_files import read_manifests
 from lapdev.client.rest import Json, RestClient
+from lapdev.client.shown import print_environment
 from lapdev.client.waiting import wait_ready
 from lapdev.errors import ConfigError
 
@@ -22,6 +25,9 @@ WAIT_TIMEOUT = 300.0
 @click.group()
 def group() -> None:
     """Environments and branches."""
+
+
+group.add_command(logs)
 
 
 def _wait_options() -> Decorator:
@@ -65,7 +71,13 @@ def list_(client: RestClient, as_json: bool) -> None:
     show_default=True,
     help="Only a shared one can have branches.",
 )
-@click.option("--cluster", default="", metavar="NAME", help="Default: the only one there is.")
+@click.option(
+    "--cluster",
+    default="",
+    metavar="NAME",
+    shell_complete=clusters,
+    help="Default: the only one there is.",
+)
 @_wait_options()
 @with_client
 def create(client: RestClient, as_json: bool, name: str, file: str, **given: Any) -> None:
@@ -80,7 +92,7 @@ def create(client: RestClient, as_json: bool, name: str, file: str, **given: Any
 
 
 @group.command()
-@click.argument("base")
+@click.argument("base", shell_complete=environments)
 @click.argument("name")
 @_wait_options()
 @with_client
@@ -91,8 +103,8 @@ def branch(client: RestClient, as_json: bool, base: str, name: str, **given: Any
 
 
 @group.command()
-@click.argument("branch")
-@click.argument("workload")
+@click.argument("branch", shell_complete=environments)
+@click.argument("workload", shell_complete=workloads)
 @click.option("--env", "env", multiple=True, metavar="K=V", help="Set a variable.")
 @click.option("--unset", multiple=True, metavar="K", help="Remove a variable.")
 @click.option("--image", metavar="IMAGE", help="Another image.")
@@ -143,8 +155,8 @@ def _words(command: str) -> list[str]:
 
 
 @group.command()
-@click.argument("branch")
-@click.argument("workload")
+@click.argument("branch", shell_complete=environments)
+@click.argument("workload", shell_complete=workloads)
 @_wait_options()
 @with_client
 def reset(client: RestClient, as_json: bool, branch: str, workload: str, **given: Any) -> None:
@@ -154,7 +166,7 @@ def reset(client: RestClient, as_json: bool, branch: str, workload: str, **given
 
 
 @group.command()
-@click.argument("name")
+@click.argument("name", shell_complete=environments)
 @with_client
 def status(client: RestClient, as_json: bool, name: str) -> None:
     """Show an environment with its workloads, services and URLs."""
@@ -162,11 +174,16 @@ def status(client: RestClient, as_json: bool, name: str) -> None:
     if as_json:
         print_json(found)
     else:
-        _print_environment(found)
+        print_environment(found, _cluster_detail(client, found))
+
+
+def _cluster_detail(client: RestClient, environment: Json) -> str:
+    clusters = client.call("GET", "clusters")["clusters"]
+    return next((str(c["detail"]) for c in clusters if c["name"] == environment["cluster"]), "")
 
 
 @group.command()
-@click.argument("name")
+@click.argument("name", shell_complete=environments)
 @with_client
 def delete(client: RestClient, as_json: bool, name: str) -> None:
     """Delete an environment; returns when nothing of it runs."""
@@ -185,27 +202,4 @@ def _finish(client: RestClient, as_json: bool, made: Json, given: Json) -> None:
     if as_json:
         print_json(made)
     else:
-        _print_environment(made)
-
-
-def _print_environment(found: Json) -> None:
-    of_base = f" of {found['base']}" if found["base"] else ""
-    detail = f" ({found['detail']})" if found["detail"] else ""
-    click.echo(f"{found['name']}: {found['kind']}{of_base}, {found['status']}{detail}")
-    for title, names in (("changed", found["changed"]), ("branches", found["branches"])):
-        if names:
-            click.echo(f"{title}: {', '.join(names)}")
-    for preview in found["previews"]:
-        click.echo(f"preview of {preview['service']}:{preview['port']}: {preview['url']}")
-    for intercept in found["intercepts"]:
-        state = "connected" if intercept["device_connected"] else "not connected"
-        click.echo(f"intercept {intercept['id']}: {intercept['service']}, device {state}")
-    if found["workloads"]:
-        click.echo()
-        print_table(
-            ["WORKLOAD", "READY", "RESTARTS", "DETAIL"],
-            [
-                [w["name"], f"{w['ready']}/{w['wanted']}", w["restarts"], w["detail"]]
-                for w in found["workloads"]
-            ],
-        )
+        print_environment(made)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from lapdev.client.completing import environments, services
 from lapdev.client.invocation import print_json, print_table, progress, with_client
 from lapdev.client.rest import RestClient
+from lapdev.client.shown import preview_name
+from lapdev.errors import NotFound
 
 _PORT = click.IntRange(1, 65535)
 _PORT.name = "port"  # as errors call it
@@ -17,7 +22,7 @@ def group() -> None:
 
 
 @group.command("list")
-@click.argument("environment", required=False)
+@click.argument("environment", required=False, shell_complete=environments)
 @with_client
 def list_(client: RestClient, as_json: bool, environment: str | None) -> None:
     """List the preview URLs of ENVIRONMENT, or of all environments."""
@@ -27,11 +32,11 @@ def list_(client: RestClient, as_json: bool, environment: str | None) -> None:
         print_json({"previews": [p for answer in found.values() for p in answer["previews"]]})
         return
     rows = [
-        [name, p["service"], p["port"], p["url"]]
+        [name, preview_name(p), p["url"], p["status"]]
         for name, answer in found.items()
         for p in answer["previews"]
     ]
-    print_table(["ENVIRONMENT", "SERVICE", "PORT", "URL"], rows)
+    print_table(["ENVIRONMENT", "LEADS TO", "URL", "DETAIL"], rows)
     if not rows:
         place = environment or "ENVIRONMENT"
         progress(f"there is none yet: `lapdev preview create {place} SERVICE PORT` makes one")
@@ -42,15 +47,50 @@ def _environments(client: RestClient) -> list[str]:
 
 
 @group.command()
-@click.argument("environment")
-@click.argument("service")
+@click.argument("environment", shell_complete=environments)
+@click.argument("service", shell_complete=services)
 @click.argument("port", type=_PORT)
+@click.option("--tcp", is_flag=True, help="A port for any protocol over TCP, in place of a URL.")
 @with_client
-def create(client: RestClient, as_json: bool, environment: str, service: str, port: int) -> None:
-    """Create a preview URL for SERVICE:PORT of ENVIRONMENT and print it."""
-    body = {"service": service, "port": port}
-    made = client.call("POST", "environments", environment, "previews", body=body)
+def create(client: RestClient, as_json: bool, environment: str, **given: Any) -> None:
+    """Create a preview URL for SERVICE:PORT of ENVIRONMENT and print it.
+
+    One that is there already is printed.
+    """
+    made = client.call("POST", "environments", environment, "previews", body=given)
     if as_json:
         print_json(made)
+        return
+    click.echo(made["url"])
+    if made["status"]:
+        progress(f"it is not served: {made['status']}")
+
+
+@group.command()
+@click.argument("which", metavar="URL|LABEL")
+@with_client
+def rm(client: RestClient, as_json: bool, which: str) -> None:
+    """Remove a preview URL.
+
+    One that the manifests ask for comes back with the next `lapdev up`.
+    """
+    label = _label(client, which)
+    client.call("DELETE", "previews", label)
+    if as_json:
+        print_json({"removed": label})
     else:
-        click.echo(made["url"])
+        click.echo(f"preview {label} is removed")
+
+
+def _label(client: RestClient, which: str) -> str:
+    """The label in a URL; of a raw TCP preview, whose URL has none, by asking."""
+    if "://" not in which:
+        return which
+    host = which.partition("://")[2].partition("/")[0]
+    if not which.startswith("tcp://"):
+        return host.partition(".")[0]
+    for name in _environments(client):
+        for preview in client.call("GET", "environments", name, "previews")["previews"]:
+            if preview["url"] == which.rstrip("/"):
+                return str(preview["label"])
+    raise NotFound(f"there is no preview {which}", hint="`lapdev preview list` shows them all")

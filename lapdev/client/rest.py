@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import quote
@@ -9,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from lapdev.account import Account
-from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, UpstreamError
+from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, UpstreamClosed, UpstreamError
 
 CALL_TIMEOUT = 30.0
 DELETE_TIMEOUT = 120.0
@@ -32,7 +34,9 @@ class ApiError(LapdevError):
 class RestClient:
     """Calls of `/api/v1` on one server. Use as a context manager."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, timeout: float = CALL_TIMEOUT) -> None:
+        """`timeout`: seconds an answer may take."""
+        self._timeout = timeout
         server = account.server.rstrip("/")
         socket_path = server.removeprefix("unix:") if server.startswith("unix:") else None
         self._server = server
@@ -42,7 +46,7 @@ class RestClient:
         self._client = httpx.Client(
             base_url=f"{base}/api/v1",
             headers={"authorization": f"Bearer {account.token}"},
-            timeout=CALL_TIMEOUT,
+            timeout=timeout,
             transport=transport,
             trust_env=not loopback,  # no proxy of the environment leads back to this machine
         )
@@ -66,8 +70,8 @@ class RestClient:
             LoginRequired: the token is not valid there.
             ConnectFailed: nothing answers at the server's address.
         """
-        target = "/" + "/".join(quote(segment, safe="") for segment in path)
-        timeout = DELETE_TIMEOUT if method == "DELETE" else CALL_TIMEOUT
+        target = _target(path)
+        timeout = DELETE_TIMEOUT if method == "DELETE" else self._timeout
         try:
             answer = self._client.request(method, target, json=body, params=query, timeout=timeout)
         except httpx.TimeoutException as exc:
@@ -75,13 +79,63 @@ class RestClient:
                 f"{self._server} did not answer within {timeout:g} s", hint="try again"
             ) from exc
         except httpx.HTTPError as exc:
-            raise ConnectFailed(
-                f"cannot reach {self._server}: {exc}",
-                hint="check that the server runs and that LAPDEV_SERVER names it",
-            ) from exc
+            raise self._unreachable(exc) from exc
         if not answer.is_success:
             raise _error_of(answer)
         return cast("Json", answer.json()) if answer.content else {}
+
+    def lines(self, *path: str, query: Json) -> Iterator[Json]:
+        """Each line of an answer of JSON lines, as it comes; they may be any time apart.
+
+        Raises:
+            ApiError: the server's own reason.
+            LoginRequired: the token is not valid there.
+            ConnectFailed: nothing answers at the server's address.
+            UpstreamClosed: the connection was lost within the answer, or the server says in it
+                what ended it.
+        """
+        timeout = httpx.Timeout(self._timeout, read=None)
+        opened = False
+        try:
+            with self._client.stream("GET", _target(path), params=query, timeout=timeout) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _error_of(answer)
+                opened = True
+                for text in _split(answer.iter_bytes()):
+                    line = json.loads(text)
+                    if "error" in line:  # what ended the answer before its end
+                        error = line["error"]
+                        raise UpstreamClosed(error["detail"], hint=error["hint"])
+                    yield line
+        except httpx.HTTPError as exc:
+            if opened:
+                raise UpstreamClosed(f"lost the connection to {self._server}: {exc}") from exc
+            raise self._unreachable(exc) from exc
+        except (ValueError, KeyError, TypeError) as exc:
+            raise UpstreamError(
+                f"{self._server} sent a line that is not one of ours", hint="try again"
+            ) from exc
+
+    def _unreachable(self, exc: httpx.HTTPError) -> ConnectFailed:
+        return ConnectFailed(
+            f"cannot reach {self._server}: {exc}",
+            hint="check that the server runs and that LAPDEV_SERVER names it",
+        )
+
+
+def _target(path: Sequence[str]) -> str:
+    return "/" + "/".join(quote(segment, safe="") for segment in path)
+
+
+def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Lines end at a newline and nowhere else: text in JSON may hold other separators."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from filter(None, whole)
+    if rest:
+        yield rest
 
 
 def is_loopback(host: str) -> bool:

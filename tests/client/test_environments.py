@@ -144,7 +144,10 @@ async def test_wait_gives_up_and_names_what_is_missing(api: ServedApi, shop_file
     result = await api.run(group, "reset", "fix", "api", "--wait", "--timeout", "0")
     assert isinstance(result.exception, LapdevError)
     assert "web (0/1 ready)" in result.exception.detail
-    assert result.stderr == "fix is not ready yet: web (0/1 ready)\n"
+    assert result.stderr == "   0.0 s  web: 0/1 ready\n"
+    assert result.exception.hint == (
+        "`lapdev env status fix` shows its workloads, `lapdev env logs fix web` what it prints"
+    )
 
 
 async def test_wait_ends_when_the_environment_failed(api: ServedApi, shop_file: str) -> None:

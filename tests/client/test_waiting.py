@@ -7,15 +7,24 @@ import asyncio
 import pytest
 
 from lapdev.account import Account
-from lapdev.client.rest import RestClient
-from lapdev.client.waiting import wait_ready, waits_for
+from lapdev.client.rest import Json, RestClient
+from lapdev.client.waiting import Story, fact, wait_ready, waits_for
 from lapdev.cloud.actions import EnvironmentLive
 from lapdev.model import EnvironmentId, EnvironmentStatus, WorkloadStatus
 from tests.support.api import TOKEN
 from tests.support.served_api import ServedApi
 
 
-async def test_progress_changes_until_it_is_ready(
+def workload(name: str, ready: int, wanted: int = 1, **more: object) -> Json:
+    quiet = {"detail": "", "kind": "Deployment", "succeeded": 0, "failed": "", "last_exit": ""}
+    return {"name": name, "ready": ready, "wanted": wanted} | quiet | more
+
+
+def environment(*workloads: Json, status: str = "starting", detail: str = "") -> Json:
+    return {"name": "shop", "status": status, "detail": detail, "workloads": list(workloads)}
+
+
+async def test_each_new_fact_is_one_line_with_the_seconds_it_took(
     api: ServedApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = await api.rig.make_shop()
@@ -23,30 +32,75 @@ async def test_progress_changes_until_it_is_ready(
     steps = [
         EnvironmentLive(starting, "", (WorkloadStatus("web", 2, 1), WorkloadStatus("api", 1, 0))),
         EnvironmentLive(starting, "", (WorkloadStatus("web", 2, 1), WorkloadStatus("api", 1, 0))),
-        EnvironmentLive(starting, "", (WorkloadStatus("web", 2, 2),)),
-        EnvironmentLive(EnvironmentStatus.READY),
+        EnvironmentLive(starting, "", (WorkloadStatus("web", 2, 2), WorkloadStatus("api", 1, 0))),
+        EnvironmentLive(
+            EnvironmentStatus.READY, "", (WorkloadStatus("web", 2, 2), WorkloadStatus("api", 1, 1))
+        ),
     ]
+    seconds = iter(range(100))
 
     def pause(_: float) -> None:
         api.rig.link.live[EnvironmentId(str(made["id"]))] = steps.pop(0)
 
     def wait() -> str:
         with RestClient(Account(api.server, TOKEN)) as client:
-            return str(wait_ready(client, "shop", 60.0, pause, lambda: 0.0)["status"])
+            return str(wait_ready(client, "shop", 60.0, pause, lambda: next(seconds))["status"])
 
     assert await asyncio.to_thread(wait) == "ready"
     assert steps == []
     assert capsys.readouterr().err.splitlines() == [
-        "shop is not ready yet: the cluster is taking it up",
-        "shop is not ready yet: web (1/2 ready), api (0/1 ready)",
-        "shop is not ready yet: the cluster is taking it up",
+        "   1.0 s  the cluster is taking it up",
+        "   2.0 s  web: 1/2 ready",
+        "   2.0 s  api: 0/1 ready",
+        "   4.0 s  web: ready",
+        "   5.0 s  api: ready",
     ]
 
 
-def test_a_workloads_own_trouble_is_part_of_what_is_waited_for() -> None:
-    workload = {"name": "web", "ready": 0, "wanted": 1, "detail": "exited with 1"}
-    assert waits_for({"workloads": [workload], "detail": ""}) == "web (0/1 ready: exited with 1)"
+def test_what_was_ready_from_the_start_is_not_said() -> None:
+    story = Story()
+    assert story.news(environment(workload("web", 1), workload("api", 0))) == ["api: 0/1 ready"]
+    assert story.news(environment(workload("web", 1), workload("api", 1))) == ["api: ready"]
+
+
+def test_a_workload_that_ends_again_and_again_is_said_once() -> None:
+    story = Story()
+    ended = workload("api", 0, detail="starts again in 10 s", last_exit="api: exit code 1")
+    assert story.news(environment(ended)) == [
+        "api: 0/1 ready, starts again in 10 s, last exit: api: exit code 1"
+    ]
+    assert [item["name"] for item in story.newly_ended(environment(ended))] == ["api"]
+    assert story.news(environment(workload("api", 0))) == ["api: 0/1 ready"]
+    assert story.news(environment(ended)) == []
+    assert story.newly_ended(environment(ended)) == []
+    assert story.newly_ended(environment({**ended, "last_exit": "api: exit code 2"}))
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        (workload("web", 0, detail="exited with 1"), "0/1 ready, exited with 1"),
+        (workload("web", 0, detail="x: y, again", last_exit="x: y"), "0/1 ready, x: y, again"),
+        (workload("web", 1), "ready"),
+        (workload("move", 1, kind="Job", succeeded=1), "done"),
+        (workload("move", 1, kind="Job", succeeded=0), "ready"),
+        (
+            workload("move", 0, kind="Job", failed="exit code 3, 6 times"),
+            "failed: exit code 3, 6 times",
+        ),
+        (workload("idle", 0, wanted=0), "ready"),
+        (workload("idle", 0, wanted=0, kind="Job"), "ready"),
+    ],
+)
+def test_a_fact_says_how_far_it_is_and_what_keeps_it(item: Json, text: str) -> None:
+    assert fact(item) == text
+
+
+def test_what_is_waited_for_are_those_that_are_not_ready() -> None:
+    found = environment(workload("web", 1), workload("api", 0, detail="exited with 1"))
+    assert waits_for(found) == "api (0/1 ready, exited with 1)"
 
 
 def test_without_workloads_the_environments_own_words_count() -> None:
-    assert waits_for({"workloads": [], "detail": "the cluster is away"}) == "the cluster is away"
+    assert waits_for(environment(detail="the cluster is away")) == "the cluster is away"
+    assert Story().news(environment(detail="the cluster is away")) == ["the cluster is away"]

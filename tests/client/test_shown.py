@@ -1,0 +1,75 @@
+"""How environments and previews look."""
+
+from __future__ import annotations
+
+import pytest
+
+from lapdev.client.rest import Json
+from lapdev.client.shown import preview_name, print_previews, print_workloads
+
+
+def preview(url: str, **more: object) -> Json:
+    return {
+        "name": "",
+        "service": "web",
+        "port": 80,
+        "routes": [],
+        "url": url,
+        "status": "",
+    } | more
+
+
+BY_PATH = preview(
+    "http://shop.example",
+    name="shop",
+    routes=[
+        {"path": "/api", "exact": False, "service": "api", "port": 8080},
+        {"path": "/", "exact": True, "service": "web", "port": 80},
+    ],
+)
+
+
+def test_previews_are_a_block_with_their_paths(capsys: pytest.CaptureFixture[str]) -> None:
+    print_previews(
+        [preview("http://a"), BY_PATH, preview("tcp://b:1", port=5432, status="port 1 is taken")]
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "  web:80    http://a",
+        "  shop      http://shop.example",
+        "              /api leads to api:8080",
+        "              / exactly leads to web:80",
+        "  web:5432  tcp://b:1  (not served: port 1 is taken)",
+    ]
+
+
+def test_a_preview_is_named_by_what_it_leads_to() -> None:
+    assert preview_name(preview("x")) == "web:80"
+    assert preview_name(BY_PATH) == "/api to api:8080, / to web:80"
+
+
+def test_workloads_show_kind_restarts_and_how_they_ended(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    quiet = {"restarts": 0, "detail": "", "succeeded": 0, "failed": "", "last_exit": ""}
+    print_workloads(
+        [
+            {"name": "web", "kind": "Deployment", "ready": 1, "wanted": 2, **quiet, "detail": "x"},
+            {"name": "move", "kind": "Job", "ready": 1, "wanted": 1, **quiet, "succeeded": 1},
+            {
+                "name": "bad",
+                "kind": "Job",
+                "ready": 0,
+                "wanted": 1,
+                **quiet,
+                "restarts": 6,
+                "failed": "7 failures",
+                "last_exit": "bad: exit code 3",
+            },
+        ]
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "WORKLOAD  KIND        READY  RESTARTS  LAST EXIT         DETAIL",
+        "web       Deployment  1/2    0         -                 x",
+        "move      Job         done   0         -",
+        "bad       Job         0/1    6         bad: exit code 3  failed: 7 failures",
+    ]
