@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lapdev.cluster.hidden_paths import hidden_paths, lapdevs_own
 from lapdev.cluster.pod_files import PRIVATE_FOLDERS
 
 
@@ -55,7 +56,13 @@ class LocalOptions:
 
     def covered_folders(self) -> list[str]:
         """What is empty in every pod: scratch space, and what is not for pods at all."""
-        return [*PRIVATE_FOLDERS, str(self.runtime_dir), *self.private]
+        hidden = hidden_paths(os.environ, os.getuid())
+        return list(dict.fromkeys([*PRIVATE_FOLDERS, *self.refused_paths(), *hidden]))
+
+    def refused_paths(self) -> tuple[str, ...]:
+        """What a pod cannot even have by asking for it: a hostPath may not lead there."""
+        volumes = (str(self.volumes_dir),) if self.volumes_dir else ()
+        return (str(self.runtime_dir), *self.private, *volumes, *lapdevs_own(os.environ))
 
     def own_folders(self) -> list[str]:
         """Folders that programs of ours and of pods run from."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PRIVATE_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108
 """Every pod has its own, empty at first."""
-TARGETS = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname")
+TARGETS = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/etc/nsswitch.conf")
 
 
 CLUSTER_DOMAIN = "cluster.local"
@@ -46,11 +46,30 @@ def resolver_text(names: PodNames) -> str:
     )
 
 
+def switch_text(machines: str) -> str:
+    """The machine's nsswitch.conf, except that names of hosts come from the two files above.
+
+    Others (systemd's resolver, mDNS) know the machine's names, and say of all else that it does
+    not exist before our server is asked.
+    """
+    others = [line for line in machines.splitlines() if line.partition(":")[0].strip() != "hosts"]
+    return "\n".join([*others, "hosts: files dns"]) + "\n"
+
+
 def write_pod_files(folder: Path, names: PodNames) -> dict[str, str]:
     """Target → file, freshly written below `folder`; `placeholders` there is an `/etc` of them."""
     placeholders = folder / "placeholders"
     placeholders.mkdir(parents=True, exist_ok=True)
-    texts = (hosts_text(names), resolver_text(names), f"{names.hostname}\n")
+    try:
+        machines = Path(TARGETS[3]).read_text()
+    except OSError:
+        machines = ""
+    texts = (
+        hosts_text(names),
+        resolver_text(names),
+        f"{names.hostname}\n",
+        switch_text(machines),
+    )
     files = {}
     for target, text in zip(TARGETS, texts, strict=True):
         file = folder / Path(target).name

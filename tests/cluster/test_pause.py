@@ -62,11 +62,32 @@ async def test_a_machine_without_hosts_files_has_pods_with_them(folder: Path) ->
         import pathlib, socket
         assert socket.gethostbyname(os.environ["HOSTNAME"]) == os.environ["BIND"]
         assert sorted(os.listdir("/etc")) == [
-            "hostname", "hosts", "ld.so.cache", "passwd", "resolv.conf"], os.listdir("/etc")
+            "hostname", "hosts", "ld.so.cache", "nsswitch.conf", "passwd", "resolv.conf"]
         assert "nameserver 198.18.0.1" in pathlib.Path("/etc/resolv.conf").read_text()
     """
     async with local_world(folder) as (driver, world):
         await driver.apply(spec(client("web", script)))
+        await wait_ready_or_say_why(world)
+
+
+@in_outer
+async def test_credentials_of_the_machines_user_are_not_in_pods(folder: Path) -> None:
+    home = folder / "home"
+    for name in (".ssh/id_ed25519", ".config/gh/hosts.yml", ".config/app/shown", ".netrc"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("secret")
+    os.environ["HOME"] = str(home)
+    script = f"""
+        import pathlib
+        home = pathlib.Path({str(home)!r})
+        assert not list((home / ".ssh").iterdir()) + list((home / ".config/gh").iterdir())
+        assert (home / ".netrc").read_text() == ""
+        assert (home / ".config/app/shown").read_text() == "secret"
+    """
+    async with local_world(folder) as (driver, world):
+        web = client("web", script)
+        web["spec"]["template"]["spec"]["containers"][0]["workingDir"] = str(home)
+        await driver.apply(spec(web))
         await wait_ready_or_say_why(world)
 
 

@@ -9,9 +9,11 @@ from lapdev.cluster.pod_files import (
     hosts_text,
     kept_paths,
     resolver_text,
+    switch_text,
     write_pod_files,
 )
 
+NAMED = {"hosts", "resolv.conf", "hostname", "nsswitch.conf"}
 NAMES = PodNames("web-x", "198.18.0.2", "shop", "198.18.0.1")
 
 
@@ -39,14 +41,25 @@ def test_short_names_are_completed_as_in_a_cluster() -> None:
     ]
 
 
+def test_names_come_from_the_pods_files_whatever_the_machine_asks() -> None:
+    machines = "passwd: files systemd\n# hosts: dns\nhosts: resolve [!UNAVAIL=return] files\nx: y\n"
+    assert switch_text(machines).splitlines() == [
+        "passwd: files systemd",
+        "# hosts: dns",
+        "x: y",
+        "hosts: files dns",
+    ]
+    assert switch_text("") == "hosts: files dns\n"
+
+
 def test_every_file_has_a_placeholder_for_machines_without_it(tmp_path: Path) -> None:
     files = write_pod_files(tmp_path, NAMES)
-    assert set(files) == {"/etc/hosts", "/etc/resolv.conf", "/etc/hostname"}
+    assert set(files) == {f"/etc/{name}" for name in NAMED}
     assert Path(files["/etc/hosts"]).read_text() == hosts_text(NAMES)
     assert Path(files["/etc/resolv.conf"]).read_text() == resolver_text(NAMES)
     assert Path(files["/etc/hostname"]).read_text() == "web-x\n"
     placeholders = {path.name for path in (tmp_path / "placeholders").iterdir()}
-    assert placeholders == {"hosts", "resolv.conf", "hostname"}
+    assert placeholders == NAMED
 
 
 def test_only_what_a_covered_folder_would_hide_is_kept(tmp_path: Path) -> None:
