@@ -28,6 +28,8 @@ COVERED_BY = {
     "lapdev/errors.py": "tests/test_layout.py",
     "lapdev/model.py": "tests/wire/test_control.py",
     "lapdev/cluster/driver.py": "tests/cluster",
+    "lapdev/cluster/controllers/choice.py": "tests/cluster/controllers",
+    "lapdev/cluster/controllers/step.py": "tests/cluster/controllers",
     "lapdev/cluster/manifests/container.py": "tests/cluster/manifests/test_container_parts.py",
     "lapdev/cluster/manifests/workload.py": "tests/cluster/manifests/test_workload_parts.py",
     "lapdev/wire/http1/events.py": "tests/wire/http1",

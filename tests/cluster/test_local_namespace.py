@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from lapdev.cluster.driver import LogQuery
+from lapdev.cluster.local import LocalDriver
+from lapdev.model import Service
 from tests.cluster import contract
 from tests.cluster.clients import GET, client, wait_ready_or_say_why
 from tests.cluster.contract import deployment, spec
+from tests.cluster.contract_kinds import headless, kind
 from tests.cluster.local_world import local_world
 from tests.support.in_outer import in_outer
 
@@ -103,3 +111,127 @@ async def test_environments_cannot_dial_each_other(folder: Path) -> None:
         """
         await driver.apply(spec(client("web", script)))
         await wait_ready_or_say_why(world)
+
+
+@in_outer
+async def test_pods_resolve_headless_services_each_other_and_other_names(folder: Path) -> None:
+    async with local_world(folder) as (driver, world):
+        db = kind(deployment("db", replicas=2), "StatefulSet", serviceName="db")
+        await driver.apply(dataclasses.replace(spec(db), services=(headless("db"),)))
+        await world.wait_ready()
+        ips = {pod.name: pod.ip for pod in driver.pods("shop")}
+        script = f"""
+            import socket
+            ips = {ips!r}
+            for suffix in ("", ".shop", ".shop.svc", ".shop.svc.cluster.local"):
+                assert set(socket.gethostbyname_ex("db" + suffix)[2]) == set(ips.values()), suffix
+                for name, ip in ips.items():
+                    assert socket.gethostbyname(name + ".db" + suffix) == ip, name + suffix
+            assert get("db-1.db", 8080) == "db"
+            assert get("store", 8080) == "db"
+            assert get("db", 8080) == "db"
+            assert "DB_SERVICE_HOST" not in os.environ
+            started = time.monotonic()
+            for name in ("db-2.db", "nobody", "db.other", "www.example.com"):
+                try:
+                    socket.gethostbyname(name)
+                except socket.gaierror:
+                    continue
+                raise SystemExit(name)
+            assert time.monotonic() - started < 2
+        """
+        other_name = Service("store", {}, (), external_name="db.shop.svc.cluster.local")
+        asking = spec(db, client("asks", script))
+        services = (headless("db"), other_name, *asking.services[1:])
+        await driver.apply(dataclasses.replace(asking, services=services))
+        await wait_ready_or_say_why(world)
+
+
+@in_outer
+async def test_a_name_follows_the_pods_that_are_ready(folder: Path) -> None:
+    async with local_world(folder) as (driver, _):
+        script = """
+            import socket
+            def addresses():
+                try:
+                    return socket.gethostbyname_ex("db")[2]
+                except socket.gaierror:
+                    return []
+            assert addresses() == []
+            print("asked", flush=True)
+            while len(addresses()) < 2:
+                time.sleep(0.05)
+            print("found", flush=True)
+        """
+        plain = spec(client("asks", script))
+        services = (*plain.services, headless("db"))
+        await driver.apply(dataclasses.replace(plain, services=services))
+        query = LogQuery("asks", follow=True)
+        async with contextlib.aclosing(driver.logs("shop", query)) as lines:  # type: ignore[type-var]
+            async for line in lines:
+                if line.text == "asked":
+                    db = spec(client("asks", script), deployment("db", replicas=2))
+                    await driver.apply(dataclasses.replace(db, services=services))
+                if line.text == "found":
+                    break
+
+
+COUNT = """
+import os, pathlib
+file = pathlib.Path(os.environ["LAPDEV_VOLUME_DATA"]) / "count"
+file.write_text(str(int(file.read_text()) + 1 if file.exists() else 1))
+print("count", file.read_text(), flush=True)
+"""
+
+
+def counting(answer: str) -> dict[str, Any]:
+    """A set that counts in its claim how often it was started."""
+    manifest = deployment("db", answer=answer)
+    container = manifest["spec"]["template"]["spec"]["containers"][0]
+    container["command"][-1] = COUNT + container["command"][-1]
+    container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
+    return kind(manifest, "StatefulSet", serviceName="db", volumeClaimTemplates=[claim])
+
+
+async def counts(driver: LocalDriver) -> list[str]:
+    lines = [line.text async for line in driver.logs("shop", LogQuery("db"))]
+    return [text for text in lines if text.startswith("count ")]
+
+
+@pytest.mark.slow
+async def test_a_claim_outlives_pods_and_drivers_and_goes_with_its_namespace(
+    tmp_path: Path,
+) -> None:
+    claim = tmp_path / "run" / "volumes" / "shop" / "data-db-0" / "count"
+    async with local_world(tmp_path, isolation=False) as (driver, world):
+        for answer in ("one", "two"):
+            await driver.apply(spec(counting(answer)))
+            await world.wait_ready()
+        assert (await counts(driver))[-1] == "count 2"
+    async with local_world(tmp_path, isolation=False) as (driver, world):
+        await driver.retain({"shop"})
+        await driver.apply(spec(counting("one")))
+        await world.wait_ready()
+        assert await counts(driver) == ["count 3"]
+        await driver.retain({"shop", "other"})
+        assert claim.read_text() == "3"
+        await driver.delete("shop")
+        assert not claim.parent.parent.exists()
+
+
+@pytest.mark.slow
+async def test_what_an_earlier_driver_left_of_other_namespaces_goes(tmp_path: Path) -> None:
+    volumes = tmp_path / "run" / "volumes"
+    async with local_world(tmp_path, isolation=False) as (driver, world):
+        for name in ("shop", "old"):
+            await driver.apply(dataclasses.replace(spec(counting("one")), name=name))
+            await world.wait_ready(name)
+    assert {folder.name for folder in volumes.iterdir()} == {"shop", "old"}
+    async with local_world(tmp_path, isolation=False) as (driver, world):
+        await driver.retain(["shop"])
+        assert [folder.name for folder in volumes.iterdir()] == ["shop"]
+        await driver.delete("..")
+        await driver.delete("shop")
+        assert [*volumes.iterdir()] == []
+        assert volumes.exists()
