@@ -14,6 +14,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from lapdev.cluster.containers import (
     SIDECAR_NAME,
@@ -376,7 +377,11 @@ class Pod:
         around = self._around
         services, configs = around.service_environment(), around.configs()
         here = Situation(self.place, around.options, services, configs, self._volumes)
-        return container_program(self.workload.facts, container, here)
+        program = container_program(self.workload.facts, container, here)
+        for mount in () if around.options.isolation else program.mounts:
+            if mount.within:
+                _make_folder(Path(mount.source))  # with isolation, what mounts it does so
+        return program
 
     def _held_ports(self, sandbox: Sandbox, but: str) -> Mapping[str, frozenset[int]]:
         owners = sandbox.port_owners()
@@ -407,6 +412,15 @@ def _serves(member: Member) -> bool:
     """Ready, or done with what it was there for."""
     final = member.process.final
     return member.part is Part.INIT or member.process.ready or bool(final and final.ok)
+
+
+def _make_folder(path: Path) -> None:
+    """There is something at the path; where nothing was, a folder."""
+    if not path.exists():
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise ClusterError(f"cannot make subPath {path}: {exc.strerror}") from exc
 
 
 async def _within(seconds: float, process: Supervised) -> None:

@@ -82,7 +82,7 @@ def container_program(workload: Workload, container: Container, here: Situation)
         env=env,
         cwd=container.working_dir or str(options.working_dir),
         container=container.name,
-        mounts=mounts if options.isolation else (),
+        mounts=mounts,
         resources=container.resources,
     )
 

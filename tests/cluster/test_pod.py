@@ -203,3 +203,50 @@ async def test_an_app_cannot_read_what_is_private(folder: Path) -> None:
     finally:
         shutil.rmtree(data)
         token.unlink()
+
+
+@in_outer
+async def test_a_probe_by_command_sees_what_its_container_sees(folder: Path) -> None:
+    async with local_world(folder) as (driver, world):
+        web = deployment("web")
+        pod = web["spec"]["template"]["spec"]
+        pod["volumes"] = [{"name": "data", "emptyDir": {}}]
+        container = pod["containers"][0]
+        container["volumeMounts"] = [{"name": "data", "mountPath": "/no/such/folder/here"}]
+        container["command"] = ["sh", "-c", "touch /no/such/folder/here/up; exec sleep 1000"]
+        container["workingDir"] = str(folder)
+        look = ["test", "-e", "/no/such/folder/here/up"]
+        container["readinessProbe"] = {"exec": {"command": look}}
+        container["lifecycle"] = {"preStop": {"exec": {"command": ["touch", str(folder / "said")]}}}
+        await driver.apply(spec(web))
+        await world.wait_ready()
+        await driver.delete("shop")
+        assert (folder / "said").exists()
+
+
+@in_outer
+async def test_two_containers_that_want_one_port_are_both_named(folder: Path) -> None:
+    async with local_world(folder) as (driver, world):
+        web = deployment("web", bind="127.0.0.1")
+        containers = web["spec"]["template"]["spec"]["containers"]
+        worker = containers[0] | {"name": "worker"}
+        del worker["ports"]
+        containers.append(worker)
+        await driver.apply(spec(web, with_sidecar=True))
+        text = "port 8080 is taken by container {} of the same pod (containers share localhost)"
+        either = [text.format("web"), text.format("worker")]
+        await world.wait(lambda: any(each in driver.status("shop")[0].detail for each in either))
+
+
+@in_outer
+async def test_init_containers_fill_volumes_for_those_after_them(folder: Path) -> None:
+    async with local_world(folder) as (driver, world):
+        web = client("web", "assert open('/srv/made/page').read() == 'hello'")
+        pod = web["spec"]["template"]["spec"]
+        pod["volumes"] = [{"name": "pages", "emptyDir": {}}]
+        mounts = [{"name": "pages", "mountPath": "/srv/made"}]
+        pod["containers"][0]["volumeMounts"] = mounts
+        make = ["sh", "-c", "printf hello > /srv/made/page"]
+        pod["initContainers"] = [{"name": "make", "command": make, "volumeMounts": mounts}]
+        await driver.apply(spec(web))
+        await wait_ready_or_say_why(world)
