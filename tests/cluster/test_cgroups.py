@@ -193,16 +193,50 @@ def test_groups_of_dead_managers_go_and_those_of_living_ones_stay(tmp_path: Path
 # The kernel
 
 
+def test_processes_of_a_delegated_group_move_to_a_leaf_of_it(tmp_path: Path) -> None:
+    scope = needs.cgroup_tree() / f"lapdev-test-{os.getpid()}"
+    scope.mkdir()
+    try:
+        with subprocess.Popen(["sleep", "1000"]) as sleeping:
+            (scope / "cgroup.procs").write_text(str(sleeping.pid))
+            assert not cgroups._delegated(scope)
+            os.setxattr(scope, "user.delegate", b"1")
+            assert cgroups._delegated(scope)
+            for _ in range(2):
+                cgroups._move_to_leaf(scope)
+                assert (scope / "cgroup.procs").read_text() == ""
+                leaf = (scope / cgroups.LEAF / "cgroup.procs").read_text()
+                assert leaf.split() == [str(sleeping.pid)]
+            sleeping.kill()
+    finally:
+        cgroups._remove_tree(scope)
+    assert not scope.exists()
+
+
+def test_a_group_with_a_process_in_it_stays(tmp_path: Path) -> None:
+    scope = needs.cgroup_tree() / f"lapdev-test-{os.getpid()}"
+    limits = Limits((Hierarchy(scope, 2, frozenset()),))
+    pod = limits.pod("shop", "web-x")
+    scope.mkdir()
+    try:
+        (fd,) = pod.enter("web", Resources(memory_limit=4096))
+        with subprocess.Popen(["sleep", "1000"]) as sleeping:
+            os.write(fd, str(sleeping.pid).encode())
+            os.close(fd)
+            pod.remove()
+            assert (scope / limits.instance / "shop_web-x" / "web").exists()
+            sleeping.kill()
+        limits.aclose()
+        assert list(cgroups._subgroups(scope)) == []
+    finally:
+        cgroups._remove_tree(scope)
+
+
 def real_limits() -> Limits:
     limits = find()
     assert limits.available
     assert limits.explain() == ""
     return limits
-
-
-def needs_limits() -> None:
-    if not find().available:
-        needs._missing("cgroups that may be written")
 
 
 def own_groups(limits: Limits) -> list[Path]:
@@ -251,7 +285,7 @@ async def check_beside(place: Ground, resources: Resources) -> None:
 
 @pytest.mark.slow
 def test_a_container_over_its_memory_limit_is_ended_and_counted() -> None:
-    needs_limits()
+    needs.cgroups()
     in_outer(check_memory)()
 
 
@@ -280,12 +314,12 @@ async def check_processors(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_container_over_its_processor_limit_is_slowed_down() -> None:
-    needs_limits()
+    needs.cgroups()
     in_outer(check_processors)()
 
 
 async def test_a_limit_the_kernel_refuses_is_said(tmp_path: Path) -> None:
-    needs_limits()
+    needs.cgroups()
     limits = real_limits()
     pod = limits.pod("test", f"refused-{os.getpid()}")
     too_much = Resources(cpu_limit=1e15)

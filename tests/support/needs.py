@@ -51,6 +51,25 @@ def userns() -> None:
         _missing(f"user namespaces: {problem}")
 
 
+def cgroups() -> None:
+    """This process may limit its children's memory and CPU time."""
+    from lapdev.cluster.cgroups import find
+
+    problem = find().explain()
+    if problem:
+        _missing(problem)
+
+
+def cgroup_tree() -> Path:
+    """A cgroup of version 2 in which groups can be made."""
+    from lapdev.cluster.cgroups import _mounts
+
+    place = _mounts(Path("/proc/self")).get("")
+    if place is None or not os.access(place.point, os.W_OK):
+        _missing("a cgroup2 file system that may be written")
+    return place.point
+
+
 def root() -> None:
     """Tests run as root."""
     if os.geteuid() != 0:
