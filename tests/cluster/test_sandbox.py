@@ -2,67 +2,123 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lapdev.cluster.network import Network
-from lapdev.cluster.sandbox import IsolatedSandbox, Place, Program
-from lapdev.cluster.spawner import Spawner
-from lapdev.cluster.subnets import ISOLATED_RANGE, AddressPlan
+from lapdev.cluster.sandbox import OpenSandbox, Place, Program, Sandbox
+from lapdev.cluster.spawner import Child, Spawner
+from lapdev.cluster.subnets import LOOPBACK_RANGE, AddressPlan
 from lapdev.errors import ClusterError
+from tests.cluster.sandboxes import PATH, ground, sandbox, sh
 from tests.support.in_outer import in_outer
 from tests.support.processes import members, pid_namespace
 
 
-@asynccontextmanager
-async def machine(folder: Path) -> AsyncIterator[tuple[Spawner, Callable[..., IsolatedSandbox]]]:
-    """A spawner, and what makes sandboxes on it."""
-    spawner = Spawner(sys.executable, isolation=True)
-    network = Network()
-    await spawner.start()
-    await network.start()
-    subnet = AddressPlan(ISOLATED_RANGE).take()
-    bridge = await network.add_namespace(subnet)
-
-    def sandbox(**more: Any) -> IsolatedSandbox:
-        ip = subnet.pods.take()
-        place = Place("web-x", "shop", ip, subnet, bridge, folder / "web-x", **more)
-        return IsolatedSandbox(spawner, network, place)
-
-    try:
-        yield spawner, sandbox
-    finally:
-        await network.remove_namespace(subnet)
-        await network.aclose()
-        await spawner.aclose()
-
-
 @in_outer
 async def test_a_start_that_fails_says_why_and_leaves_nothing(folder: Path) -> None:
-    async with machine(folder) as (spawner, make):
-        sandbox = make(fresh=("/tmp",), keep=("/tmp/no",))
+    async with ground(folder) as place:
+        pod = place.make(fresh=("/tmp",), keep=("/tmp/no",))
         with pytest.raises(ClusterError, match=r"cannot prepare pod web-x: .*/tmp/no"):
-            await sandbox.start()
+            await pod.start()
         with pytest.raises(ClusterError, match="pod web-x has gone"):
-            await sandbox.spawn(Program(["true"], {}, "/"))
-        assert members(pid_namespace(spawner.reaper_pid)) == [str(spawner.reaper_pid)]
+            await pod.spawn(Program(["true"], {}, "/"))
+        reaper = place.spawner.reaper_pid
+        assert members(pid_namespace(reaper)) == [str(reaper)]
 
 
 @in_outer
 async def test_a_sandbox_that_ended_this_moment_can_be_killed(folder: Path) -> None:
-    async with machine(folder) as (_, make):
-        sandbox = make()
-        await sandbox.start()
-        os.kill(sandbox.holder_pid, signal.SIGKILL)
-        while Path(f"/proc/{sandbox.holder_pid}").exists():
+    async with ground(folder) as place:
+        pod = place.make()
+        await pod.start()
+        os.kill(pod.holder_pid, signal.SIGKILL)
+        while Path(f"/proc/{pod.holder_pid}").exists():
             time.sleep(0)  # noqa: ASYNC251 - the event loop must not hear of it first
-        await sandbox.kill()
-        await sandbox.wait_gone()
+        await pod.kill()
+        await pod.wait_gone()
+
+
+LISTEN = """
+import os, signal, socket, sys
+kept = [socket.create_server(("", int(port))) for port in sys.argv[2:]]
+if sys.argv[1] == "child" and os.fork():
+    for server in kept: server.close()
+print("listening", flush=True)
+signal.pause()
+"""
+
+
+async def listener(pod: Sandbox, *words: str) -> Child:
+    read_end, write_end = os.pipe()
+    program = Program([sys.executable, "-S", "-c", LISTEN, *words], PATH, "/", write_end)
+    child = await pod.spawn(program)
+    os.close(write_end)
+    with os.fdopen(read_end) as reader:
+        lines = 2 if words[0] == "child" else 1
+        for _ in range(lines):
+            assert await asyncio.to_thread(reader.readline) == "listening\n"
+    return child
+
+
+@in_outer
+async def test_the_owner_of_a_port_is_the_container_that_took_it(folder: Path) -> None:
+    async with ground(folder) as place:
+        pod, other = place.make("web-x"), place.make("web-y")
+        await pod.start()
+        await other.start()
+        assert pod.port_owners() == {}
+        web = await listener(pod, "self", "8080", "80")
+        worker = await listener(pod, "child", "9090")
+        await listener(other, "self", "8080")
+        assert pod.listening_ports() == {80, 8080, 9090}
+        assert pod.port_owners() == {80: {web.pid}, 8080: {web.pid}, 9090: {worker.pid}}
+        await other.kill()
+        await pod.kill()
+        assert pod.port_owners() == {}
+
+
+async def test_without_isolation_owners_are_those_of_the_pods_address(tmp_path: Path) -> None:
+    spawner = Spawner(sys.executable, isolation=False)
+    await spawner.start()
+    subnet = AddressPlan(LOOPBACK_RANGE).take()
+    pods = [
+        OpenSandbox(spawner, Place(f"web-{n}", "shop", subnet.pods.take(), subnet, "", tmp_path))
+        for n in range(2)
+    ]
+    script = "import socket, sys, time; s = socket.create_server((sys.argv[1], 0));"
+    script += "print(s.getsockname()[1], flush=True); time.sleep(1000)"
+    owned = []
+    for pod in pods:
+        read_end, write_end = os.pipe()
+        words = [sys.executable, "-S", "-c", script, pod.place.ip]
+        child = await pod.spawn(Program(words, PATH, "/", write_end))
+        os.close(write_end)
+        with os.fdopen(read_end) as reader:
+            port = int(await asyncio.to_thread(reader.readline))
+        owned.append({port: frozenset({child.pid})})
+    assert [pod.port_owners() for pod in pods] == owned
+    for pod in pods:
+        await pod.kill()
+    await spawner.aclose()
+
+
+@in_outer
+async def test_a_pod_knows_itself_by_its_host_name(folder: Path) -> None:
+    more: dict[str, Any] = {
+        "hostname": "db-0",
+        "subdomain": "db",
+        "host_aliases": (("127.0.0.1", ("cache", "queue")),),
+    }
+    async with sandbox(folder, **more) as pod:
+        ip = pod.place.ip
+        assert await sh(pod, "hostname; cat /etc/hostname") == "db-0\ndb-0\n"
+        assert (await sh(pod, "hostname -f")).strip() == "db-0.db.shop.svc.cluster.local"
+        assert (await sh(pod, "getent hosts db-0")).split()[0] == ip
+        assert (await sh(pod, "getent hosts queue")).split()[0] == "127.0.0.1"
