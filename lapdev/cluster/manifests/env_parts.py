@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from lapdev.cluster.manifests.config import ConfigKind
 from lapdev.cluster.manifests.container import ConfigKey, EnvFrom, EnvVar
+from lapdev.cluster.manifests.environment import known_field
 from lapdev.cluster.manifests.node import Node
 from lapdev.cluster.manifests.resources import parse_resource_field
 
+# Printable ASCII without "=", as in Kubernetes.
+_NAME = re.compile(r"[ -<>-~]{1,512}")
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 _KEY_KINDS: dict[str, ConfigKind] = {"configMapKeyRef": "ConfigMap", "secretKeyRef": "Secret"}
 _FROM_KINDS: dict[str, ConfigKind] = {"configMapRef": "ConfigMap", "secretRef": "Secret"}
@@ -18,8 +23,10 @@ def parse_env(node: Node) -> tuple[EnvVar, ...]:
 
 def _variable(node: Node) -> EnvVar:
     name = node.child("name").text()
-    if not name or "=" in name:
-        node.child("name").fail(f"{name!r:.80} is not a variable's name", "leave out '='")
+    if not _NAME.fullmatch(name):
+        node.child("name").fail(
+            f"{name!r:.80} is not a variable's name", "use letters, digits and '_', and no '='"
+        )
     source = node.child("valueFrom")
     if not source.present:
         return EnvVar(name, node.child("value").text(""))
@@ -28,7 +35,13 @@ def _variable(node: Node) -> EnvVar:
     kind = source.one_of(_SOURCES, "source")
     reference = source.child(kind)
     if kind == "fieldRef":
-        return EnvVar(name, field_path=reference.child("fieldPath").text())
+        path = reference.child("fieldPath")
+        if not known_field(path.text()):
+            path.fail(
+                f"{name} refers to field {path.value!r:.80}, which is not supported",
+                "use metadata.name, metadata.namespace, status.podIP or status.hostIP",
+            )
+        return EnvVar(name, field_path=path.value)
     if kind == "resourceFieldRef":
         return EnvVar(name, resource=parse_resource_field(reference))
     if kind in _KEY_KINDS:
@@ -40,7 +53,7 @@ def _variable(node: Node) -> EnvVar:
         )
         return EnvVar(name, key=key)
     source.fail(
-        f"the value of {name} comes from {', '.join(source.mapping()) or 'nowhere'}",
+        f"the value of {name} comes from {', '.join(source.mapping())[:80] or 'nowhere'}",
         f"write a plain value, or one of: {', '.join(_SOURCES[:-1])}",
     )
 

@@ -54,6 +54,12 @@ class PodFacts:
         }.get(path)
 
 
+def known_field(path: str, *, in_files: bool = False) -> bool:
+    """There is such a field. A file may hold all labels or annotations, a variable one."""
+    whole = in_files and path in ("metadata.labels", "metadata.annotations")
+    return whole or PodFacts("", "", "").field(path) is not None
+
+
 def expand(text: str, env: Mapping[str, str]) -> str:
     """`$(NAME)` becomes its value, `$$` becomes `$`; an unknown name stays as written."""
 
@@ -115,13 +121,7 @@ def _value(
         return resource_value(variable.resource, facts.machine_cpu, facts.machine_memory)
     if not variable.field_path:
         return expand(variable.value, env)
-    value = facts.field(variable.field_path)
-    if value is None:
-        raise ConfigError(
-            f"{where} refers to field {variable.field_path!r:.80}, which is not supported",
-            hint="use metadata.name, metadata.namespace, status.podIP or status.hostIP",
-        )
-    return value
+    return facts.field(variable.field_path)
 
 
 def _decoded(found: ConfigObject, key: str, where: str) -> str:

@@ -18,7 +18,9 @@ _PATH_TYPES = ("Prefix", "Exact", "ImplementationSpecific")
 _REWRITES = ("nginx.ingress.kubernetes.io/rewrite-target", "ingress.kubernetes.io/rewrite-target")
 # What a path of a URL is made of (RFC 3986 §3.3), without what means something to a pattern.
 _PATH = re.compile(r"/[A-Za-z0-9\-._~%!&',;=:@/]*")
-_HOST = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_HOST = re.compile(
+    r"(?=.{1,253}\Z)(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+)
 NAME_OCTETS = 40
 """Leaves room in a label for what makes a preview's host unguessable."""
 

@@ -9,6 +9,10 @@ from typing import Any, NoReturn
 
 from lapdev.errors import ConfigError
 
+NAME_SHOWN = 80
+TEXT_SHOWN = 1000
+"""Characters of a name, and of a complaint."""
+
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_DNS_LABEL.pattern}(\.{_DNS_LABEL.pattern})*")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
@@ -32,7 +36,7 @@ class Node:
         return self.where.removesuffix(":")
 
     def fail(self, problem: str, hint: str) -> NoReturn:
-        raise ConfigError(f"{self.place}: {problem}", hint=hint)
+        raise ConfigError(_printable(f"{self.place}: {problem}"), hint=_printable(hint))
 
     def wrong_type(self, wanted: str) -> NoReturn:
         """The value itself is never told: it may be a secret."""
@@ -179,7 +183,8 @@ def object_node(item: dict[str, Any], kind: str) -> Node:
     """A whole Kubernetes object."""
     metadata = item.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    return Node(item, f"{kind}/{name if isinstance(name, str) and name else '?'}:")
+    shown = _printable(name[:NAME_SHOWN]) if isinstance(name, str) else ""
+    return Node(item, f"{kind}/{shown or '?'}:")
 
 
 def refuse_repeated(named: Iterable[tuple[Node, str]], what: str) -> None:
@@ -192,6 +197,11 @@ def refuse_repeated(named: Iterable[tuple[Node, str]], what: str) -> None:
                 f"give each {what} of its own",
             )
         seen[name] = node
+
+
+def _printable(text: str) -> str:
+    """What a manifest says is shown on terminals: nothing in it may steer one."""
+    return "".join(char if char.isprintable() else "?" for char in text[:TEXT_SHOWN])
 
 
 def _tail(node: Node) -> str:

@@ -18,6 +18,7 @@ from lapdev.model import Service
 
 Object = dict[str, Any]
 
+LISTS_DEPTH = 4
 CLAIM_KIND = "PersistentVolumeClaim"
 SUPPORTED_KINDS = (*WorkloadKind, "Service", "ConfigMap", "Secret", "Ingress", CLAIM_KIND, "List")
 
@@ -87,10 +88,13 @@ def parse_objects(objects: Iterable[Object]) -> Manifests:
     )
 
 
-def _flatten(objects: Iterable[Any]) -> Iterator[Any]:
+def _flatten(objects: Iterable[Any], depth: int = 0) -> Iterator[Any]:
     for item in objects:
         if isinstance(item, dict) and item.get("kind") == "List":
-            yield from _flatten(node.value for node in Node(item, "List:").child("items").items())
+            items = Node(item, "List:").child("items")
+            if depth == LISTS_DEPTH:
+                items.fail("has lists in lists in lists", "unpack them")
+            yield from _flatten((node.value for node in items.items()), depth + 1)
         elif item is not None:  # an empty YAML document
             yield item
 

@@ -6,6 +6,7 @@ import dataclasses
 import ipaddress
 from collections.abc import Collection, Iterable
 
+from lapdev.cluster.manifests.command import COMMAND_ANNOTATION
 from lapdev.cluster.manifests.container import Container, EnvVar, ResourceField, RestartPolicy
 from lapdev.cluster.manifests.container_parts import parse_container
 from lapdev.cluster.manifests.node import Node, refuse_repeated
@@ -32,6 +33,7 @@ def parse_pod(
     if not main:
         spec.child("containers").fail("there is no container", "declare at least one container")
     refuse_repeated(((node.child("name"), c.name) for node, c in (*init, *main)), "name")
+    _refuse_strange_commands(metadata.child("annotations"), [c.name for _, c in (*init, *main)])
     both = _with_resources([*init, *main])
     pod = PodTemplate(
         containers=tuple(both[len(init) :]),
@@ -49,6 +51,16 @@ def parse_pod(
     )
     _refuse_port_clashes(pod.serving())
     return pod
+
+
+def _refuse_strange_commands(annotations: Node, names: list[str]) -> None:
+    """What an annotation says of one container is said of one there is."""
+    for annotation in annotations.mapping():
+        command, _, name = annotation.partition(f"{COMMAND_ANNOTATION}.")
+        if not command and name not in names:
+            annotations.child(annotation).fail(
+                f"there is no container {name!r:.80}", f"name one of: {', '.join(names)}"
+            )
 
 
 def _label(node: Node) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from lapdev.cluster.manifests.config import ConfigKind
 from lapdev.cluster.manifests.container import Mount
+from lapdev.cluster.manifests.environment import known_field
 from lapdev.cluster.manifests.node import Node, refuse_repeated
 from lapdev.cluster.manifests.pod import (
     Claim,
@@ -82,7 +83,7 @@ def _source(node: Node) -> VolumeSource:
     others = [name for name in node.mapping() if name != "name" and node.child(name).present]
     if others:
         node.fail(
-            f"{others[0]} volumes are not supported",
+            f"{others[0]:.60} volumes are not supported",
             "use emptyDir, persistentVolumeClaim (a folder that outlives the pod), or hostPath",
         )
     return EmptyDir()  # Kubernetes' default
@@ -140,8 +141,13 @@ def _downward_file(node: Node) -> tuple[str, str, int | None]:
         node.child("resourceFieldRef").fail(
             "is not supported in files", "hand it over in a variable: env.valueFrom"
         )
-    path = node.child("fieldRef").child("fieldPath").text()
-    return path, _file(node.child("path")), _mode(node.child("mode"))
+    field = node.child("fieldRef").child("fieldPath")
+    if not known_field(field.text(), in_files=True):
+        field.fail(
+            f"{field.value!r:.80} is not supported",
+            "use metadata.name, metadata.namespace, metadata.labels or metadata.annotations",
+        )
+    return field.value, _file(node.child("path")), _mode(node.child("mode"))
 
 
 def _file(node: Node) -> str:

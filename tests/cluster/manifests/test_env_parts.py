@@ -43,7 +43,11 @@ def test_values_come_from_everywhere(source: Any, wanted: EnvVar) -> None:
 @pytest.mark.parametrize(
     ("source", "fields", "complaint"),
     [
-        ({"fieldRef": {"fieldPath": "x"}}, {"value": "v"}, "A has both value and valueFrom"),
+        (
+            {"fieldRef": {"fieldPath": "spec.nodeName"}},
+            {"value": "v"},
+            "A has both value and valueFrom",
+        ),
         ({}, {}, "the value of A comes from nowhere"),
         ({"magic": {}}, {}, "the value of A comes from magic"),
         (
@@ -56,6 +60,13 @@ def test_values_come_from_everywhere(source: Any, wanted: EnvVar) -> None:
         ({"configMapKeyRef": {"key": "x"}}, {}, r"configMapKeyRef\.name: is nothing"),
         (None, {"name": "A=B"}, "'A=B' is not a variable's name"),
         (None, {"name": ""}, "'' is not a variable's name"),
+        (None, {"name": "A\x1b[2J"}, "is not a variable's name"),
+        (
+            {"fieldRef": {"fieldPath": "status.phase"}},
+            {},
+            r"A refers to field 'status\.phase', which is not supported",
+        ),
+        ({"fieldRef": {"fieldPath": "metadata.labels"}}, {}, "A refers to field"),
         (None, {"value": "\0"}, "NUL"),
         (None, {"value": 80}, "value: is int, not a string"),
     ],

@@ -72,11 +72,6 @@ def test_the_downward_api_tells_about_the_pod(path: str, wanted: str) -> None:
     assert environment(field(path))["F"] == wanted
 
 
-def test_an_unknown_field_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"F refers to field 'status\.phase'"):
-        environment(field("status.phase"))
-
-
 CONFIGS: Configs = {
     ("ConfigMap", "conf"): ConfigObject(
         "ConfigMap", "conf", {"A": b"1", "b.c": b"$(A)", "9x": b"no name", "bin": b"\xff"}

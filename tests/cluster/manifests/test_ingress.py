@@ -142,6 +142,7 @@ def test_every_host_has_a_name_of_its_own(objects: list[dict[str, Any]], wanted:
     [
         (ingress(), "Ingress/shop: spec: leads nowhere"),
         (ingress(rule("A B", path("/"))), r"rules\[0\]\.host: 'A B' is not a host name"),
+        (ingress(rule("a" * 100_000 + "!", path("/"))), "is not a host name"),
         (ingress(rule(None, path("api"))), "'api' is not a plain path"),
         (ingress(rule(None, path("/api(/|$)(.*)"))), "is not a plain path"),
         (ingress(rule(None, path("/", "Regex"))), "pathType: is 'Regex'"),

@@ -117,3 +117,20 @@ def test_a_list_holds_objects(items: Any) -> None:
 def test_a_claim_has_a_name() -> None:
     with pytest.raises(ConfigError, match=r"PersistentVolumeClaim/\?: metadata\.name"):
         parse_objects([{"kind": "PersistentVolumeClaim"}])
+
+
+def test_lists_are_opened_to_a_depth() -> None:
+    item = SERVICE
+    for _ in range(4):
+        item = {"kind": "List", "items": [item]}
+    assert parse_objects([item]).services
+    with pytest.raises(ConfigError, match="lists in lists"):
+        parse_objects([{"kind": "List", "items": [item]}])
+
+
+def test_nothing_of_a_complaint_steers_a_terminal() -> None:
+    item = {"kind": "\x1b[2JWidget", "metadata": {"name": "\x1b[1m" + "x" * 10_000}}
+    with pytest.raises(ConfigError) as caught:
+        parse_objects([item])
+    assert caught.value.detail.isprintable()
+    assert len(caught.value.detail) < 300

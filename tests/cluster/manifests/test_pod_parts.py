@@ -116,3 +116,13 @@ def test_a_resource_field_knows_its_container() -> None:
     assert pod(told("")).containers[0].env[0].resource is not None
     with pytest.raises(ConfigError, match="M refers to container 'c9', which is not there"):
         pod(told("c9"))
+
+
+def test_a_command_is_annotated_for_a_container_there_is() -> None:
+    annotations = {"local.lapdev.dev/command.c9": "x", "local.lapdev.dev/commands": "y"}
+    template = {"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "c0"}]}}
+    with pytest.raises(
+        ConfigError, match=r"local\.lapdev\.dev/command\.c9: there is no container 'c9'"
+    ) as caught:
+        parse_pod(Node(template, "Pod/x:"), ALL)
+    assert caught.value.hint == "name one of: c0"

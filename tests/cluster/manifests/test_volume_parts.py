@@ -103,6 +103,10 @@ def test_every_source_is_read(written: Any, wanted: VolumeSource) -> None:
             {"downwardAPI": {"items": [{"path": "c", "resourceFieldRef": {}}]}},
             "resourceFieldRef: is not supported in files",
         ),
+        (
+            {"downwardAPI": {"items": [{"path": "p", "fieldRef": {"fieldPath": "status.phase"}}]}},
+            r"fieldPath: 'status\.phase' is not supported",
+        ),
         ({"emptyDir": {"sizeLimit": "big"}}, "'big' is not a quantity"),
     ],
 )
