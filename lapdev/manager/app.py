@@ -11,8 +11,9 @@ from lapdev import log
 from lapdev.cluster.driver import Driver, PodCredentials
 from lapdev.errors import ConfigError
 from lapdev.manager.changes import Changes
-from lapdev.manager.cloud_link import CloudLink, ClusterPlace
+from lapdev.manager.cloud_link import CloudLink, ClusterPlace, Openers
 from lapdev.manager.credentials import PodTokens
+from lapdev.manager.logs import LogStreams
 from lapdev.manager.reconciler import Reconciler
 from lapdev.manager.reports import Reports
 from lapdev.manager.sidecar_door import sidecar_door
@@ -65,16 +66,19 @@ async def run(settings: ManagerSettings) -> None:
         feed.on_applied = reconciler.namespace_changed
         reports = Reports(changes, reconciler.report, reconciler.environments)
         streams = ServiceStreams(driver, tasks, reconciler.check_target, access)
+        logs = LogStreams(driver, tasks, reconciler.find_logs, access)
+        reconciler.on_withdrawn = logs.end
 
-        place = ClusterPlace(driver.name, settings.sidecar_cloud or settings.cloud)
-        link = CloudLink(reconciler, reports, streams, tasks, place)
+        cloud = settings.sidecar_cloud or settings.cloud
+        place = ClusterPlace(driver.name, driver.detail, cloud)
+        link = CloudLink(reconciler, reports, Openers(streams, logs), tasks, place)
         instance, replaced = _instance(runtime_dir)
         uplink = Uplink(
             UplinkOptions(settings.cloud, CLOUD_PATH, token, "manager", instance, replaced), link
         )
         admin = AdminServer(
             settings.admin,
-            lambda: _metrics(uplink, feed, reconciler, streams),
+            lambda: _metrics(uplink, feed, reconciler, Openers(streams, logs)),
             lambda: _ready(uplink, stop.is_set()),
         )
         await admin.start()
@@ -122,14 +126,19 @@ def _driver(
 ) -> Driver:
     """What runs pods. Imported only when chosen."""
     from lapdev.cluster.local import LocalDriver
-    from lapdev.cluster.options import LocalOptions
+    from lapdev.cluster.options import EdgeDoor, LocalOptions
 
+    edge = None
+    if settings.edge:
+        edge = EdgeDoor(settings.edge_domain, settings.edge_port, settings.edge)
     options = LocalOptions(
         runtime_dir=runtime_dir,
         manager_address=manager_address,
         python=settings.python or sys.executable,
         private=tuple(path for path in (settings.data_dir, settings.token_file) if path),
         isolation=settings.isolation,
+        volumes_dir=Path(settings.data_dir, "volumes") if settings.data_dir else None,
+        edge=edge,
     )
     return LocalDriver(options, tokens)
 
@@ -144,14 +153,16 @@ def _ready(uplink: Uplink, stopping: bool) -> tuple[bool, str]:
 
 
 def _metrics(
-    uplink: Uplink, feed: SidecarFeed, reconciler: Reconciler, streams: ServiceStreams
+    uplink: Uplink, feed: SidecarFeed, reconciler: Reconciler, openers: Openers
 ) -> Iterable[Metric]:
+    streams = openers.services
     up = uplink.tunnel is not None and uplink.tunnel.connected
     return [
         gauge("lapdev_uplink_up", "1 while the cloud is connected.", int(up)),
         gauge("lapdev_environments", "Environments held.", len(reconciler.environments())),
         gauge("lapdev_sidecars", "Sidecars connected.", feed.connected),
         gauge("lapdev_streams", "Streams open, or being opened.", streams.active),
+        gauge("lapdev_log_streams", "Logs read or followed.", openers.logs.active),
         counter("lapdev_streams_total", "Streams the cloud asked for.", streams.opened),
         counter("lapdev_streams_failed_total", "Streams never joined to a pod.", streams.failed),
     ]

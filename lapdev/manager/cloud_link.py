@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from lapdev import __version__
 from lapdev.errors import Forbidden, TunnelError
 from lapdev.log import get_logger
+from lapdev.manager.logs import LogStreams
 from lapdev.manager.reconciler import Reconciler
 from lapdev.manager.reports import Reports
 from lapdev.manager.streams import ServiceStreams
@@ -16,6 +18,8 @@ from lapdev.wire.control import (
     ApplyEnvironment,
     DeleteEnvironment,
     Done,
+    InterceptTarget,
+    LogsTarget,
     Message,
     ReportCluster,
     ServiceTarget,
@@ -29,8 +33,18 @@ class ClusterPlace:
     """What the manager knows about its cluster and the cloud does not."""
 
     driver: str
+    detail: str
+    """What the driver's machine cannot do for pods."""
     sidecar_cloud: str
     """Where the cloud is, as seen from a pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class Openers:
+    """Who opens which kind of stream."""
+
+    services: ServiceStreams
+    logs: LogStreams
 
 
 class CloudLink:
@@ -40,23 +54,26 @@ class CloudLink:
         self,
         reconciler: Reconciler,
         reports: Reports,
-        streams: ServiceStreams,
+        openers: Openers,
         tasks: Tasks,
         place: ClusterPlace,
     ) -> None:
         self._reconciler = reconciler
         self._reports = reports
-        self._streams = streams
+        self._openers = openers
         self._tasks = tasks
         self._place = place
 
     def stream_opened(self, tunnel: Tunnel, stream: Stream, target: Target) -> None:
         match target:
             case ServiceTarget():
-                self._streams.open(stream, target)
+                self._openers.services.open(stream, target)
+            case LogsTarget():
+                self._openers.logs.open(stream, target)
+            case InterceptTarget():
+                stream.refuse(Forbidden("a manager opens no intercepts", hop="manager"))
             case _:
-                kind = type(target).__name__
-                stream.refuse(Forbidden(f"a manager does not open {kind}", hop="manager"))
+                assert_never(target)
 
     async def call_received(self, tunnel: Tunnel, message: Message) -> Message:
         match message:
@@ -89,6 +106,6 @@ class CloudLink:
 
     async def _greet(self, tunnel: Tunnel) -> None:
         try:
-            await tunnel.call(ReportCluster(__version__, self._place.driver))
+            await tunnel.call(ReportCluster(__version__, self._place.driver, self._place.detail))
         except TunnelError as exc:
             get_logger().warning("report_refused", error=exc.detail)

@@ -84,16 +84,20 @@ class Namespace:
         self._held = held
         self._wake.set()
 
-    async def wait_settled(self) -> None:
-        """A pass that began after this call has succeeded."""
+    def settled(self) -> asyncio.Future[None]:
+        """Done when a pass that began after this call has succeeded."""
         done = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
         self._wake.set()
-        await done
+        return done
 
-    async def wait_gone(self, environment: EnvironmentId) -> None:
-        """No pod of the environment, which is no longer wanted, exists any more."""
-        await self.wait_settled()
+    async def wait_settled(self) -> None:
+        """A pass that began after this call has succeeded."""
+        await self.settled()
+
+    async def wait_gone(self, environment: EnvironmentId, settled: asyncio.Future[None]) -> None:
+        """No pod of the environment exists any more: not wanted since before `settled` was made."""
+        await settled
         names = self._ran.pop(environment, set())
         await self._driver.wait_gone(self.name, names)
 
@@ -115,6 +119,33 @@ class Namespace:
                 ports = ", ".join(str(declared.port) for declared in known.ports)
                 raise NoRoute(f"service {service} has no port {port}", hint=f"it has {ports}")
         raise NoRoute(f"namespace {self.name} has no service {service}")
+
+    def find_workload(self, environment: EnvironmentId, workload: str, container: str) -> str:
+        """The spec's name for a workload that runs here, by the name users know.
+
+        Raises:
+            NotReady: nothing has been started here yet.
+            NoRoute: there is no such workload, or container in it; says what there is.
+        """
+        plan = self._plan
+        if plan is None or environment not in plan.names:
+            problem = self._problems.get(environment) or self._failure
+            raise NotReady(problem or f"namespace {self.name} is being started", hop="manager")
+        place = Place(environment, workload)
+        if place not in plan.places:
+            names = [known.workload for known in plan.places if known.environment == environment]
+            raise NoRoute(
+                f"environment {plan.names[environment]} runs no workload {workload}; it runs "
+                f"{', '.join(names) or 'none'}",
+                hop="manager",
+            )
+        containers = [known.name for known in plan.facts[place].pod.all_containers()]
+        if container and container not in containers:
+            raise NoRoute(
+                f"workload {workload} has no container {container}; it has {', '.join(containers)}",
+                hop="manager",
+            )
+        return plan.places[place]
 
     # How far it is
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from lapdev.cluster.driver import Driver
-from lapdev.errors import Forbidden, NotReady
+from lapdev.cluster.driver import Driver, LogQuery
+from lapdev.errors import Forbidden, LapdevError, NotFound, NotReady
 from lapdev.log import get_logger
 from lapdev.manager.namespace import Namespace, RouteSink
 from lapdev.model import EnvironmentId, EnvironmentStatus
 from lapdev.net.tasks import Tasks
 from lapdev.wire.control import (
     ApplyEnvironment,
+    LogsTarget,
     ReportEnvironment,
     ServiceTarget,
     SyncEnvironments,
@@ -39,6 +40,8 @@ class Reconciler:
         changed: Callable[[EnvironmentId], None],
     ) -> None:
         """`changed(environment)` runs whenever `report` may answer differently."""
+        self.on_withdrawn: Callable[[EnvironmentId], None] = lambda _environment: None
+        """`on_withdrawn(environment)` runs when it is no longer wanted here."""
         self._driver = driver
         self._tasks = tasks
         self._routes = routes
@@ -48,6 +51,10 @@ class Reconciler:
         self._awaited: set[EnvironmentId] | None = None
         """Environments of the first sync that have not come; None: no sync yet."""
         self._complete = False
+        """Everything wanted was told, and what an earlier process left of the rest is gone."""
+        self._beginning = False
+        self._leaving: dict[EnvironmentId, asyncio.Task[None]] = {}
+        """What waits until nothing of a withdrawn environment runs any more."""
         driver.on_change(self.namespace_changed)
 
     # What the cloud wants
@@ -65,7 +72,7 @@ class Reconciler:
         if not self._complete:
             self._awaited = set(needs)
             self._complete_if_told()
-            if not self._complete:
+            if not self._beginning:
                 self._tasks.spawn(self._stop_waiting(), "first-sync")
         return SyncNeeds(needs)
 
@@ -85,15 +92,24 @@ class Reconciler:
         self._told(environment.id)
 
     async def delete(self, environment: EnvironmentId) -> None:
-        """Nothing of the environment runs any more. Unknown ones are fine."""
-        namespace = self._withdraw(environment)
+        """Nothing of the environment runs any more: its pods have ended. Unknown ones are fine."""
+        self._withdraw(environment)
         self._told(environment)
-        if namespace is not None and self._complete:
-            await namespace.wait_settled()
+        if leaving := self._leaving.get(environment):
+            await asyncio.shield(leaving)  # others may wait for it, too
 
-    def _withdraw(self, environment: EnvironmentId) -> Namespace | None:
+    def _withdraw(self, environment: EnvironmentId) -> None:
         held = self._held.pop(environment, None)
-        return None if held is None else self._want(held.environment.namespace)
+        if held is None:
+            return
+        self.on_withdrawn(environment)
+        namespace = self._want(held.environment.namespace)
+        if self._complete:
+            # Asked for before the task begins: by then the namespace may have come to its end.
+            gone = namespace.wait_gone(environment, namespace.settled())
+            leaving = self._tasks.spawn(gone, f"leave-{environment}")
+            self._leaving[environment] = leaving
+            leaving.add_done_callback(lambda _: self._leaving.pop(environment, None))
 
     # What others ask
 
@@ -120,6 +136,24 @@ class Reconciler:
         if namespace is None:
             raise Forbidden(f"namespace {target.namespace} is not managed here", hop="manager")
         namespace.check_port(target.service, target.port)
+
+    def find_logs(self, target: LogsTarget) -> tuple[str, LogQuery]:
+        """The namespace, and what to read there.
+
+        Raises:
+            NotReady: we have not been told everything yet, or have not begun with it.
+            NotFound: the environment is not one of ours.
+            NoRoute: it has no such workload or container; says what it has.
+        """
+        held = self._held.get(target.environment)
+        if held is None and not self._complete:
+            raise NotReady("the manager has just been started", hop="manager")
+        if held is None:
+            raise NotFound(f"environment {target.environment} is not in this cluster")
+        name = held.environment.namespace
+        namespace = self._namespaces[name]
+        workload = namespace.find_workload(target.environment, target.workload, target.container)
+        return name, LogQuery(workload, target.container, target.lines, target.follow)
 
     def namespace_changed(self, name: str) -> None:
         """Something about the namespace's pods or their routes has changed."""
@@ -156,15 +190,26 @@ class Reconciler:
             self._complete_if_told()
 
     def _complete_if_told(self) -> None:
-        if self._complete or self._awaited:
-            return
+        if not self._beginning and not self._awaited:
+            self._beginning = True
+            self._tasks.spawn(self._begin(retain=True), "first-passes")
+
+    async def _begin(self, *, retain: bool) -> None:
+        if retain:
+            # Before anything is started: what is there now and not wanted is an earlier process's.
+            namespaces = {item.environment.namespace for item in self._held.values()}
+            try:
+                await self._driver.retain(namespaces)
+            except LapdevError as exc:
+                get_logger().warning("orphans_not_removed", error=exc.detail)
         self._complete = True
         for name in list(self._namespaces):
             self._want(name)
 
     async def _stop_waiting(self) -> None:
         await asyncio.sleep(FIRST_SYNC_TIMEOUT)
-        if not self._complete:
+        if not self._beginning:
             get_logger().warning("first_sync_incomplete", environment=sorted(self._awaited or ()))
-            self._awaited = set()
-            self._complete_if_told()
+            self._awaited, self._beginning = set(), True
+            # What has not come may be in any namespace: nothing is an orphan for sure.
+            await self._begin(retain=False)

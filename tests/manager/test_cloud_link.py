@@ -11,7 +11,8 @@ import pytest
 
 from lapdev.errors import CallFailed, LapdevError, StreamRefused
 from lapdev.manager.changes import Changes
-from lapdev.manager.cloud_link import CloudLink, ClusterPlace
+from lapdev.manager.cloud_link import CloudLink, ClusterPlace, Openers
+from lapdev.manager.logs import LogStreams
 from lapdev.manager.plan import Place
 from lapdev.manager.reconciler import Reconciler
 from lapdev.manager.reports import Reports
@@ -25,6 +26,7 @@ from lapdev.wire.control import (
     Done,
     EnvironmentRef,
     InterceptTarget,
+    LogsTarget,
     Message,
     ReportCluster,
     ReportEnvironment,
@@ -99,8 +101,9 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         reconciler = Reconciler(driver, tasks, routes, changes.mark)
         reports = Reports(changes, reconciler.report, reconciler.environments)
         streams = ServiceStreams(driver, tasks, reconciler.check_target)
-        place = ClusterPlace("fake", "unix:/where/pods/see/it.sock")
-        link = CloudLink(reconciler, reports, streams, tasks, place)
+        openers = Openers(streams, LogStreams(driver, tasks, reconciler.find_logs))
+        place = ClusterPlace("fake", "no limits", "unix:/where/pods/see/it.sock")
+        link = CloudLink(reconciler, reports, openers, tasks, place)
         options = UplinkOptions(address, "/", "token", "manager", "m1", tunnel=FAST)
         uplink = Uplink(options, link)
         tasks.spawn(reports.run(), "reports")
@@ -117,7 +120,7 @@ async def test_the_cluster_is_reported_after_each_connect(stage: Stage) -> None:
     await watcher.wait_until(lambda _: bool(stage.heard(ReportCluster)))
     (report,) = stage.heard(ReportCluster)
     assert isinstance(report, ReportCluster)
-    assert report.driver == "fake"
+    assert (report.driver, report.detail) == ("fake", "no limits")
     await stage.tunnel.aclose("again")
     await watcher.wait_until(lambda _: len(stage.heard(ReportCluster)) == 2)
 
@@ -159,6 +162,18 @@ async def test_a_stream_reaches_the_service_streams(stage: Stage) -> None:
         with pytest.raises(StreamRefused) as refused:
             await stream.wait_accepted()
         assert refused.value.cause == cause
+
+
+async def test_a_stream_reaches_the_logs(stage: Stage) -> None:
+    await stage.tell(base())
+    await stage.until_reported(EnvironmentStatus.READY)
+    recorder = Recorder(keep_open=False)
+    stage.tunnel.open_stream(LogsTarget(SHOP, "api", "", 10, False), recorder)
+    await recorder.wait_until(lambda seen: seen.eof)
+    assert b'"pod":"api-00001"' in recorder.data
+    stream = stage.tunnel.open_stream(LogsTarget(SHOP, "apo", "", 10, False), Recorder())
+    with pytest.raises(StreamRefused, match="it runs api, web"):
+        await stream.wait_accepted()
 
 
 async def test_a_manager_opens_no_intercepts(stage: Stage) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 
 import pytest
 
-from lapdev.cluster.driver import NamespaceSpec
-from lapdev.errors import Forbidden, NoRoute, NotReady
+from lapdev.cluster.driver import LogQuery, NamespaceSpec
+from lapdev.errors import ClusterError, Forbidden, NoRoute, NotFound, NotReady
 from lapdev.manager import reconciler as module
 from lapdev.manager.plan import Place
 from lapdev.manager.reconciler import Reconciler
@@ -18,6 +18,7 @@ from lapdev.net.tasks import Tasks
 from lapdev.wire.control import (
     ApplyEnvironment,
     EnvironmentRef,
+    LogsTarget,
     ServiceTarget,
     SyncEnvironments,
     SyncNeeds,
@@ -242,3 +243,152 @@ async def test_pod_changes_are_told_as_changes_of_the_environments(stage: Stage)
     stage.driver.make_ready(NAMESPACE, ready=False)
     await stage.watch.until(lambda: stage.status(SHOP) is EnvironmentStatus.STARTING)
     stage.reconciler.namespace_changed("unknown")
+
+
+# What an earlier process left, and what is going
+
+
+class NotingDriver(FakeDriver):
+    """Notes what it is asked for, in order, and lets pods of a branch end when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, set[str]]] = []
+        self.trouble: Exception | None = None
+        self.ended = asyncio.Event()
+        self.waited_for: list[set[str]] = []
+        self.waiting = asyncio.Event()
+
+    async def apply(self, spec: NamespaceSpec) -> None:
+        self.asked.append(("apply", {spec.name}))
+        await super().apply(spec)
+
+    async def retain(self, namespaces: Collection[str]) -> None:
+        self.asked.append(("retain", set(namespaces)))
+        if self.trouble:
+            raise self.trouble
+
+    async def wait_gone(self, namespace: str, workloads: Collection[str]) -> None:
+        self.waited_for.append(set(workloads))
+        self.waiting.set()
+        await self.ended.wait()
+
+
+@pytest.fixture
+async def noting(stage: Stage) -> NotingDriver:
+    stage.driver = driver = NotingDriver()
+    stage.__post_init__()
+    return driver
+
+
+async def test_what_an_earlier_process_left_goes_before_anything_is_started(
+    stage: Stage, noting: NotingDriver
+) -> None:
+    stage.tell(base(), other())
+    await stage.until_ready(SHOP, OTHER)
+    first, *later = noting.asked
+    assert first == ("retain", {NAMESPACE, "mine"})
+    assert sorted(name for _, names in later for name in names) == ["mine", NAMESPACE]
+    stage.tell(base())
+    stage.reconciler.apply(base(generation=2))
+    await stage.until_ready(SHOP)
+    assert [word for word, _ in noting.asked].count("retain") == 1
+
+
+async def test_nothing_is_an_orphan_while_something_has_not_come(
+    stage: Stage, noting: NotingDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_SYNC_TIMEOUT", 0.001)
+    stage.reconciler.sync(listing(base(), other()))
+    stage.reconciler.apply(base())
+    await stage.until_ready(SHOP)
+    assert noting.asked == [("apply", {NAMESPACE})]
+
+
+async def test_orphans_that_cannot_be_removed_stop_nobody(
+    stage: Stage, noting: NotingDriver
+) -> None:
+    noting.trouble = ClusterError("a folder is not ours")
+    stage.tell(base())
+    await stage.until_ready(SHOP)
+
+
+async def test_deleting_returns_when_the_pods_have_ended_however_often_it_is_asked(
+    stage: Stage, noting: NotingDriver
+) -> None:
+    stage.tell(base(), branch("v2", API[0]))
+    await stage.until_ready(SHOP, V2)
+    names = {pod.workload.name for pod in noting.pods(NAMESPACE)} - {"api", "web"}
+    async with Tasks() as tasks:
+        first = tasks.spawn(stage.reconciler.delete(V2), "first")
+        second = tasks.spawn(stage.reconciler.delete(V2), "second")
+        await noting.waiting.wait()
+        assert not first.done()
+        assert not second.done()
+        noting.ended.set()
+        await asyncio.gather(first, second)
+    assert noting.waited_for == [names]
+    await stage.reconciler.delete(V2)
+
+
+async def test_an_environment_that_is_no_longer_listed_is_waited_for_by_a_delete_that_follows(
+    stage: Stage, noting: NotingDriver
+) -> None:
+    stage.tell(base(), branch("v2", API[0]))
+    await stage.until_ready(SHOP, V2)
+    withdrawn: list[EnvironmentId] = []
+    stage.reconciler.on_withdrawn = withdrawn.append
+    stage.tell(base())
+    assert withdrawn == [V2]
+    async with Tasks() as tasks:
+        deleting = tasks.spawn(stage.reconciler.delete(V2), "delete")
+        await noting.waiting.wait()
+        assert not deleting.done()
+        noting.ended.set()
+        await deleting
+
+
+# Logs
+
+
+def logs(environment: EnvironmentId, workload: str, container: str = "") -> LogsTarget:
+    return LogsTarget(environment, workload, container, lines=7, follow=True)
+
+
+async def test_logs_are_found_by_the_names_users_know(stage: Stage) -> None:
+    with pytest.raises(NotReady, match="just been started"):
+        stage.reconciler.find_logs(logs(SHOP, "api"))
+    stage.tell(base(), branch("v2", API[0]))
+    with pytest.raises(NotReady):
+        stage.reconciler.find_logs(logs(SHOP, "api"))
+    await stage.until_ready(SHOP, V2)
+    found = stage.reconciler.find_logs(logs(SHOP, "api", "main"))
+    assert found == (NAMESPACE, LogQuery("api", "main", 7, follow=True))
+    namespace, query = stage.reconciler.find_logs(logs(V2, "api"))
+    assert namespace == NAMESPACE
+    assert query.workload in {pod.workload.name for pod in stage.driver.pods(NAMESPACE)} - {"api"}
+
+
+async def test_logs_that_are_not_there_are_refused_with_what_is(stage: Stage) -> None:
+    stage.tell(base(), branch("v2", API[0]), branch("bad", deployment("no", command="x")))
+    await stage.until_ready(SHOP, V2)
+    for target, error, text in (
+        (logs(SHOP, "apo"), NoRoute, "environment shop runs no workload apo; it runs api, web"),
+        (logs(V2, "web"), NoRoute, "environment v2 runs no workload web; it runs api"),
+        (logs(SHOP, "api", "mian"), NoRoute, "workload api has no container mian; it has main"),
+        (logs(branch("bad").environment.id, "no"), NoRoute, "environment bad .* it runs none"),
+        (logs(OTHER, "api"), NotFound, "otherid000000000 is not in this cluster"),
+    ):
+        with pytest.raises(error, match=text):
+            stage.reconciler.find_logs(target)
+
+
+async def test_logs_of_a_branch_that_is_refused_say_why() -> None:
+    async with Tasks() as tasks:
+        stage = Stage(tasks)
+        bad = deployment("api", ports={"http": 8080})
+        del bad["spec"]["template"]["spec"]["containers"][0]["command"]
+        stage.tell(base(), branch("v2", bad))
+        await stage.watch.until(lambda: stage.status(V2) is EnvironmentStatus.FAILED)
+        with pytest.raises(NotReady, match="no command"):
+            stage.reconciler.find_logs(logs(V2, "api"))
