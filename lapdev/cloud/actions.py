@@ -15,6 +15,7 @@ from typing import Protocol
 from lapdev.cloud import catalog
 from lapdev.cloud.catalog import Manifest, WorkloadEdit
 from lapdev.cloud.changes import Changes, compare
+from lapdev.cloud.sendable import check_sendable
 from lapdev.cloud.tokens import InterceptTokens, sha256_hex
 from lapdev.cloud.wishes import offered_ports, preview_wishes
 from lapdev.cluster.manifests import Manifests, WorkloadKind, check_references, parse_objects
@@ -266,12 +267,15 @@ class ApiService:
         self, branch: str, workload: str, edit: WorkloadEdit
     ) -> EnvironmentView:
         """The branch runs its own version of the workload."""
-        changed = await self.store.change_workload(
-            branch,
-            workload,
-            lambda own, base: catalog.changed_workload(workload, own, base, edit),
-        )
-        return await self._pushed(changed)
+        present = await self.store.environment(branch)
+        others = [m for m in present.manifests if m["metadata"]["name"] != workload]
+
+        def change(own: Manifest | None, base: Sequence[Manifest]) -> Manifest:
+            changed = catalog.changed_workload(workload, own, base, edit)
+            check_sendable([*others, changed])
+            return changed
+
+        return await self._pushed(await self.store.change_workload(branch, workload, change))
 
     async def reset_workload(self, branch: str, workload: str) -> EnvironmentView:
         """The branch uses its base's version of the workload again. Idempotent."""
@@ -439,6 +443,7 @@ def _new_environment(
         ConfigError: an object is wrong, or refers to what is not there.
     """
     flat = catalog.flatten(objects)
+    check_sendable(flat)
     manifests = parse_objects(flat)
     if not manifests.workloads:
         kinds = ", ".join(WorkloadKind)

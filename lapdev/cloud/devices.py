@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from lapdev.cloud.clusters import ClusterLinks
 from lapdev.cloud.pairing import pair
 from lapdev.cluster.manifests import parse_objects
-from lapdev.errors import ConfigError, Forbidden, LapdevError, NoRoute
+from lapdev.errors import ConfigError, Forbidden, LapdevError, NoRoute, NotFound
 from lapdev.log import get_logger
-from lapdev.model import DeviceId, Environment, Service
+from lapdev.model import DeviceId, Environment, EnvironmentId, Service
 from lapdev.net.tasks import Tasks
 from lapdev.store import Store
 from lapdev.tunnel import Stream, Tunnel
@@ -99,11 +99,28 @@ class DeviceLinks:
                 return session.tunnel
         return None
 
+    def environment_changed(self, environment: EnvironmentId) -> None:
+        """Sessions in it, and in its branches, are told when it offers other services now."""
+        for session in self._sessions.values():
+            if environment in (session.environment.id, session.environment.base):
+                self._tasks.spawn(self._tell_services(session), "tell devbox of services")
+
     def intercepts_changed(self, device: DeviceId) -> None:
         """Each session of the device is told what it stands in for now."""
         for session in self._sessions.values():
             if session.device == device and session.tunnel.connected:
                 self._tasks.spawn(self._tell(session), "tell devbox")
+
+    async def _tell_services(self, session: Session) -> None:
+        before = session.services
+        try:
+            state = await self._state(session)
+            if state.services != before and session.tunnel.connected:
+                await session.tunnel.call(state)
+        except NotFound:
+            return  # deleted meanwhile
+        except LapdevError as exc:
+            get_logger().warning("devbox_not_told", error=exc.detail)
 
     async def _tell(self, session: Session) -> None:
         try:

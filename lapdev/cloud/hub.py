@@ -76,6 +76,7 @@ class Hub:
     def changed(self, environment: EnvironmentId) -> None:
         self._refresh_soon()
         self._clusters.changed(environment)
+        self._devices.environment_changed(environment)
 
     def previews_changed(self) -> None:
         self._refresh_soon()

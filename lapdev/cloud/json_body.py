@@ -38,7 +38,7 @@ def parse_json(body: bytes) -> Any:
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
     # Only bodies that could break a rule pay for the look.
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth_exceeds(value, MAX_DEPTH):
+    if text.count("[") + text.count("{") > MAX_DEPTH and depth_exceeds(value, MAX_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     if "\\u" in text:
         try:
@@ -99,7 +99,8 @@ def _finite(digits: str) -> float:
     return value
 
 
-def _depth_exceeds(value: Any, limit: int) -> bool:
+def depth_exceeds(value: Any, limit: int) -> bool:
+    """Whether mappings and lists are nested deeper than `limit` levels."""
     level = [value]
     for _ in range(limit + 1):
         level = [item for item in level if isinstance(item, dict | list)]

@@ -54,7 +54,8 @@ def stamp(exchange: Exchange, branch: EnvironmentId | None, exchange_id: str) ->
 
 
 def _forwarded(exchange: Exchange, exchange_id: str) -> Headers:
-    peer = exchange.connection.peer
+    # RFC 7239 §6.2: "unknown" where the node is not known; a pod comes by a socket without one.
+    peer = "unknown" if exchange.connection.peer == "unix" else exchange.connection.peer
     authority = header(exchange.request.headers, b"host") or exchange.request.host
     port = authority.rpartition(b":")[2]
     node = f'"[{peer}]"' if ":" in peer else peer

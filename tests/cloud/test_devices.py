@@ -21,7 +21,7 @@ from tests.support.running_cloud import (
     connected,
     running_cloud,
 )
-from tests.support.shop_manifests import shop
+from tests.support.shop_manifests import service, shop
 
 
 class Collecting(asyncio.Protocol):
@@ -212,3 +212,23 @@ async def test_a_devbox_that_names_none_gets_the_only_environment(tmp_path: Path
         await cloud.ok("DELETE", "/environments/shop")
         with pytest.raises(CallFailed, match="there is no environment yet"):
             await laptop.start("")
+
+
+async def test_a_session_learns_which_services_its_environment_offers_now(tmp_path: Path) -> None:
+    async with cloud_with_laptop(tmp_path) as (cloud, _, laptop, namespace):
+        await cloud.ok("POST", "/environments/shop/branches", {"name": "fix"})
+        await laptop.start("fix")
+        mail = service("mail")
+        mail["spec"]["selector"] = {"app": "api"}
+        patch = {"patch": {"": {"image": "shop:2"}}}
+        await cloud.ok("PUT", "/environments/fix/workloads/api", patch)
+        assert not laptop.states, "the same services are no news"
+        await cloud.ok("PUT", "/environments/shop", {"manifests": [*shop(), mail]})
+        async with asyncio.timeout(5):
+            await laptop.told.wait()
+        assert {s.name for s in laptop.states[-1].services} == {"web", "api", "mail"}
+        assert laptop.states[-1].environment_name == "fix"
+        assert laptop.tunnel is not None
+        with pytest.raises(StreamRefused) as caught:
+            await ask(laptop.tunnel, ServiceTarget(namespace, "mail", 8080))
+        assert caught.value.detail != "this is not a service port of the active environment"

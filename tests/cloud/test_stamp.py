@@ -16,10 +16,12 @@ from lapdev.wire.http1 import Headers, RequestHead
 BRANCH = EnvironmentId("b7k2m9x4c1d8f3g6")
 
 
-def stamped(*fields: tuple[bytes, bytes], branch: EnvironmentId | None = None) -> Headers:
+def stamped(
+    *fields: tuple[bytes, bytes], branch: EnvironmentId | None = None, peer: str = "127.0.0.1"
+) -> Headers:
     headers = [(b"Host", b"web.lapdev.localhost:8080"), *fields]
     request = RequestHead(b"GET", b"/", 1, headers, b"web.lapdev.localhost")
-    exchange: Any = SimpleNamespace(request=request, connection=SimpleNamespace(peer="127.0.0.1"))
+    exchange: Any = SimpleNamespace(request=request, connection=SimpleNamespace(peer=peer))
     return stamp(cast("Exchange", exchange), branch, "0af7651916cd43dd8448eb211c80319c").headers
 
 
@@ -92,3 +94,9 @@ def test_the_app_learns_who_asked_and_under_which_name() -> None:
     assert values(headers, b"forwarded") == [
         b'for=127.0.0.1;host="web.lapdev.localhost:8080";proto=http'
     ]
+
+
+def test_a_visitor_without_an_address_is_unknown() -> None:
+    headers = stamped(peer="unix")
+    assert values(headers, b"x-forwarded-for") == [b"unknown"]
+    assert values(headers, b"forwarded")[0].startswith(b"for=unknown;")

@@ -173,6 +173,8 @@ class StandInLaptop(StandInManager):
 
     app: RecordingApp | None = None
     states: list[SessionState] = field(default_factory=list)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    """A state has come."""
     tunnel: Tunnel | None = None
 
     async def _serve(self, stream: Stream, target: Target) -> None:
@@ -182,6 +184,7 @@ class StandInLaptop(StandInManager):
     async def call_received(self, tunnel: Tunnel, message: Message) -> Message:
         assert isinstance(message, SessionState)
         self.states.append(message)
+        self.told.set()
         return Done()
 
     async def start(self, environment: str, device: str = "laptop-1") -> SessionState:
