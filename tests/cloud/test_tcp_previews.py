@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from lapdev.cloud.tcp_previews import TcpRange, parse_tcp_range
-from lapdev.errors import ConfigError, Conflict
+from lapdev.cloud.clusters import ClusterLinks
+from lapdev.cloud.tcp_previews import TcpPreviews, TcpRange, parse_tcp_range
+from lapdev.errors import ConfigError, Conflict, NotReady
+from lapdev.log import AccessLog
+from lapdev.model import ClusterId, Environment, EnvironmentId, EnvironmentKind, PreviewUrl
+from lapdev.net.tasks import Tasks
+from lapdev.routing.hosts import PreviewEntry
+from lapdev.tunnel import Tunnel
+from tests.support import tunnel_ends
 from tests.support.raw import AppConnection, RawClient, RecordingApp, connect, recording_app
 from tests.support.running_cloud import RunningCloud, StandInManager, connected, running_cloud
 from tests.support.shop_manifests import deployment, service
@@ -248,3 +256,49 @@ async def test_while_its_cluster_is_away_a_connection_waits_and_is_then_reset(
             client.send(b"hello")
             with pytest.raises(ConnectionResetError):
                 await rest(client)
+
+
+# Over a tunnel at hand
+
+
+async def test_each_connection_is_one_line_in_the_access_log(tmp_path: Path) -> None:
+    lines: list[bytes] = []
+    environment = Environment(
+        EnvironmentId("e"), "shop", EnvironmentKind.SHARED, ClusterId("c"), "ns", None, 1
+    )
+    ports = free_ports(1)
+    preview = PreviewUrl("5432-db-x", environment.id, "db", 5432, tcp_port=ports.first)
+    access = AccessLog(lines.append, "cloud")
+    async with tunnel_ends.connected(tmp_path) as ends, Tasks() as tasks:
+        ends.watcher.serve = lambda stream: stream.accept(tunnel_ends.Recorder(echo=True))
+        links = cast("ClusterLinks", Links(ends.acceptor.tunnel))
+        previews = TcpPreviews(ports, links, tasks, access)
+        await previews.refresh({preview.label: PreviewEntry.of(preview, environment)})
+        async with connect(ports.first) as client:
+            client.send(b"ping")
+            assert await client.read_exactly(4) == b"ping"
+            assert previews.connections == 1
+            client.writer.write_eof()
+            assert await client.read_rest() == b""
+        ends.watcher.serve = lambda stream: stream.refuse(NotReady("no pod is ready"))
+        async with connect(ports.first) as client:
+            with pytest.raises(ConnectionResetError):
+                await rest(client)
+        await previews.drain()
+        assert previews.connections == 0
+        await previews.aclose()
+    access.flush()
+    first, second = [json.loads(text) for text in b"".join(lines).splitlines()]
+    assert (first["method"], first["route"], first["environment"]) == ("STREAM", "db:5432", "shop")
+    assert (first["bytes_in"], first["bytes_out"], "error" in first) == (4, 4, False)
+    assert second["error"] == "not_ready"
+
+
+class Links:
+    """The one tunnel a test has at hand."""
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self._tunnel = tunnel
+
+    async def wait_tunnel(self, cluster: ClusterId) -> Tunnel:
+        return self._tunnel
