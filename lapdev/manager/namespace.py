@@ -17,8 +17,8 @@ from lapdev.errors import ConfigError, LapdevError, NoRoute, NotReady
 from lapdev.log import get_logger
 from lapdev.manager.plan import NamespacePlan, Place, explain, plan_namespace
 from lapdev.manager.progress import progress
+from lapdev.manager.readings import Readings
 from lapdev.manager.routes import route_snapshots
-from lapdev.manager.workloads import Readings
 from lapdev.model import (
     EnvironmentId,
     EnvironmentKind,

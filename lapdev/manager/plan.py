@@ -30,12 +30,11 @@ from lapdev.cluster.driver import NamespaceSpec, SidecarPlan, WorkloadSpec
 from lapdev.cluster.manifests import ConfigObject, Manifests, check_references, refers_to
 from lapdev.cluster.manifests import Workload as WorkloadFacts
 from lapdev.errors import ConfigError, LapdevError
-from lapdev.manager.fronts import find_fronts
 from lapdev.manager.proxy_ports import ProxyPorts
+from lapdev.manager.readings import Readings
 from lapdev.manager.workloads import (
     ENVIRONMENT_LABEL,
     WORKLOAD_LABEL,
-    Readings,
     Workload,
     labelled,
     suffixed,
@@ -157,10 +156,9 @@ class _Draft:
         self._intercepts: dict[str, list[InterceptRoute]] = {}
         self._readings = readings
         objects = readings.of(base)
-        check_references(objects.manifests)
         self._manifests = objects.manifests
         self._workloads = {found.name: found for found in objects.workloads}
-        self._fronts = find_fronts(self._manifests.services, objects.workloads)
+        self._fronts = readings.fronts(base)
         self._spec_services = self._add_base()
 
     def _add_base(self) -> list[Service]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -57,25 +57,6 @@ def read_objects(environment: Environment) -> Objects:
     }
     workloads = (Workload(facts, written[facts.kind, facts.name]) for facts in manifests.workloads)
     return Objects(manifests, tuple(workloads))
-
-
-class Readings:
-    """What was read of each environment, for as long as its objects stay the same."""
-
-    def __init__(self) -> None:
-        self._known: dict[EnvironmentId, tuple[tuple[dict[str, Any], ...], Objects]] = {}
-
-    def of(self, environment: Environment) -> Objects:
-        """As `read_objects`; equal manifests give the very same object again."""
-        written, found = self._known.get(environment.id, (None, None))
-        if found is None or written != environment.manifests:
-            found = read_objects(environment)
-            self._known[environment.id] = environment.manifests, found
-        return found
-
-    def keep(self, environments: Container[EnvironmentId]) -> None:
-        """Only of these is anything remembered."""
-        self._known = {key: item for key, item in self._known.items() if key in environments}
 
 
 def _flat(objects: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

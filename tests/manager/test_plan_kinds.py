@@ -11,7 +11,7 @@ from lapdev.cluster.driver import NamespaceSpec, WorkloadSpec
 from lapdev.cluster.manifests import Claim, parse_workload
 from lapdev.errors import ConfigError
 from lapdev.manager.plan import NamespacePlan, Place, plan_namespace
-from lapdev.manager.workloads import Readings
+from lapdev.manager.readings import Readings
 from lapdev.model import Service
 from lapdev.wire.control import ApplyEnvironment
 from tests.support.wishes import (

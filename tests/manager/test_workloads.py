@@ -11,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lapdev.cluster.manifests import Claim, parse_workload
-from lapdev.errors import ConfigError
 from lapdev.manager.workloads import (
-    Readings,
     Workload,
     labelled,
     read_objects,
@@ -153,30 +151,3 @@ def test_a_copy_has_claims_of_its_own_but_for_those_it_only_reads() -> None:
         assert [v.name for v in volumes] == ["data", "shared", "tmp"]
     plain = of_kind("Pod", {"containers": [{"name": "main"}]})
     assert with_own_claims(plain.manifest, plain.facts.kind, str.upper) is plain.manifest
-
-
-# Reading
-
-
-def test_equal_objects_are_read_once() -> None:
-    readings = Readings()
-    first = readings.of(base(generation=1).environment)
-    assert readings.of(copy.deepcopy(base(generation=2)).environment) is first
-    other = readings.of(base(deployment("api"), generation=3).environment)
-    assert [workload.name for workload in other.workloads] == ["api"]
-
-
-def test_what_is_not_kept_is_read_again() -> None:
-    readings, environment = Readings(), base().environment
-    first = readings.of(environment)
-    readings.keep({environment.id})
-    assert readings.of(environment) is first
-    readings.keep(())
-    assert readings.of(environment) is not first
-
-
-def test_objects_that_cannot_be_read_are_read_again_each_time() -> None:
-    readings, bad = Readings(), base({"kind": "Deployment"}).environment
-    for _ in range(2):
-        with pytest.raises(ConfigError):
-            readings.of(bad)
