@@ -7,11 +7,12 @@ import dataclasses
 import pytest
 
 from lapdev.cluster.driver import NamespaceSpec, WorkloadSpec
-from lapdev.cluster.manifests import ConfigObject
+from lapdev.cluster.manifests import WORKLOAD_KINDS, ConfigObject, WorkloadKind, parse_objects
 from lapdev.cluster.wanted import endpoint_port, selects, service_port, wanted_namespace
 from lapdev.errors import ConfigError, NoRoute
 from lapdev.model import Service, ServicePort
 from tests.cluster.contract import deployment, service, sidecar, spec
+from tests.cluster.manifests import everything
 
 
 def digest(*, replicas: int = 1, answer: str = "", with_sidecar: bool = False) -> str:
@@ -77,3 +78,18 @@ def test_what_a_volume_needs_has_to_be_there() -> None:
         wanted_namespace(spec(manifest))
     found = dataclasses.replace(spec(manifest), configs=(ConfigObject("ConfigMap", "conf"),))
     assert wanted_namespace(found).workloads["web"].container_digests.keys() == {"web"}
+
+
+def test_every_kind_of_workload_can_be_wanted() -> None:
+    objects = everything.objects()
+    specs = tuple(
+        WorkloadSpec(item["metadata"]["name"], item, None)
+        for item in objects
+        if item["kind"] in WORKLOAD_KINDS
+    )
+    wanted = wanted_namespace(
+        NamespaceSpec("shop", specs, configs=parse_objects(objects).configs)
+    ).workloads
+    assert [found.facts.kind for found in wanted.values()] == list(WorkloadKind)
+    assert len({found.pod_digest for found in wanted.values()}) > 1
+    assert len({found.container_digests["web"] for found in wanted.values()}) == 1
