@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lapdev.cluster.driver import SidecarLaunch, SidecarPlan
 from lapdev.cluster.exits import binary_size
 from lapdev.cluster.handlers import Surface, perform
-from lapdev.cluster.manifests import Container, Probe, RestartPolicy
+from lapdev.cluster.manifests import Container, Handler, Probe, RestartPolicy
 from lapdev.cluster.options import LocalOptions, base_environment
 from lapdev.cluster.port_clash import clash_lines, explain_clash
 from lapdev.cluster.probes import Ask, wait_started, wait_yes, watch_alive, watch_ready
@@ -66,11 +66,9 @@ class ContainerRole:
 
     async def look_after(self, run: Run) -> None:
         container = self._container
-        if container.post_start:
-            why = await perform(container.post_start, self._surface(run), None)
-            if why:
-                await run.condemn(f"postStart hook failed: {why}")
-                return
+        if container.post_start and (why := await self._first_hook(container.post_start, run)):
+            await run.condemn(f"postStart hook failed: {why}")
+            return
         if container.startup:
             say = _teller(run, "startup probe")
             why = await wait_started(container.startup, self._ask(container.startup, run), say)
@@ -101,6 +99,14 @@ class ContainerRole:
 
     def ended(self) -> None:
         return
+
+    async def _first_hook(self, hook: Handler, run: Run) -> str:
+        loop = asyncio.get_running_loop()
+        say = loop.call_later(SAY_AFTER, run.note_waiting, "its postStart hook still runs")
+        try:
+            return await perform(hook, self._surface(run), None)
+        finally:
+            say.cancel()
 
     async def _watch_ready(self, run: Run) -> None:
         """By its probe; without one it is ready when its declared ports listen.

@@ -32,6 +32,8 @@ class Crew:
     ) -> None:
         self.complete = False
         """What has to end before the others has, and all others have been started."""
+        self.was_complete = False
+        """It has been, in this sandbox."""
         self.waits_for = ""
         """What keeps it from being complete, when that takes long."""
         self._sandbox = sandbox
@@ -110,7 +112,7 @@ class Crew:
         mains = [member for member in self._lineup if member.part is Part.MAIN]
         # One that did its work in an earlier sandbox does not do it again.
         keeping = [self._keep(member) for member in mains if not _ended_well(member)]
-        self.complete = True
+        self.complete = self.was_complete = True
         self._on_change()
         if keeping:
             await asyncio.wait(keeping)

@@ -91,6 +91,8 @@ async def _connect(host: str, handler: Handler) -> str:
             return await _request(reader, writer, host, handler)
         finally:
             writer.transport.abort()
+    except ValueError as exc:  # a host that is no name
+        return f"{describe(handler)}: {exc}"
     except OSError as exc:
         return f"{describe(handler)}: {os.strerror(exc.errno) if exc.errno else exc}"
 

@@ -10,29 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import shutil
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from lapdev.cluster.containers import (
-    SIDECAR_NAME,
-    SIDECAR_STOP_TIMEOUT,
-    ContainerRole,
-    Neighbourhood,
-    SidecarRole,
-)
+from lapdev.cluster.containers import SIDECAR_NAME, SIDECAR_STOP_TIMEOUT
 from lapdev.cluster.crew import Crew, Member
-from lapdev.cluster.driver import PodCredentials, SidecarLaunch, SidecarPlan
-from lapdev.cluster.manifests import Configs, Container, RestartPolicy
-from lapdev.cluster.options import LocalOptions
-from lapdev.cluster.output import Output
-from lapdev.cluster.pod_phase import Entry, Part, PodPhase, can_update, entries, unchanged
-from lapdev.cluster.programs import Situation, container_program, pod_facts, sidecar_launch
-from lapdev.cluster.sandbox import Place, Program, Sandbox
-from lapdev.cluster.supervised import CONTAINER_BACKOFF, Role, Supervised
-from lapdev.cluster.volumes import VolumeFolders, prepare, release
+from lapdev.cluster.manifests import RestartPolicy
+from lapdev.cluster.pod_phase import Part, PodPhase, can_update
+from lapdev.cluster.pod_processes import PodProcesses, Surroundings
+from lapdev.cluster.sandbox import Place, Sandbox
+from lapdev.cluster.supervised import CONTAINER_BACKOFF, Supervised
 from lapdev.cluster.wanted import WantedWorkload
 from lapdev.errors import ClusterError, ConfigError
 from lapdev.log import get_logger
@@ -40,23 +27,10 @@ from lapdev.net.tasks import Tasks
 
 __all__ = ["SIDECAR_NAME", "Pod", "PodInfo", "PodPhase", "Surroundings"]
 
-LOGS_FOLDER = "logs"
 DRAIN_TIMEOUT = 5.0
 """A sidecar has this long to finish what it has before its app is asked to end."""
 SETTLE_TIME = 0.1
 """After a pod has left its services' endpoints, for connections on their way to arrive. Seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a pod needs from its namespace and its driver."""
-
-    options: LocalOptions
-    credentials: PodCredentials
-    make_sandbox: Callable[[Place], Sandbox]
-    service_environment: Callable[[], dict[str, str]]
-    configs: Callable[[], Configs]
-    on_change: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +54,25 @@ class Pod:
     """Runs until `request_stop` or its containers' end, through any number of deaths."""
 
     def __init__(self, workload: WantedWorkload, place: Place, around: Surroundings) -> None:
-        self.workload = workload
         self.place = place
         self.problem = ""
         self.stopping = False
         self.finished_at: float | None = None
         """When it became SUCCEEDED or FAILED, by the loop's clock."""
         self._around = around
+        self._processes = PodProcesses(workload, place, around)
         self._sandbox: Sandbox | None = None
-        self._crew: Crew | None = None
-        self._volumes: dict[str, str] = {}
         self._sandboxes_lost = 0
+        self._crew: Crew | None = None
+        self._outcome: PodPhase | None = None
         self._grace = workload.facts.pod.termination_grace
         self._patience: asyncio.Timeout | None = None
         """How long its containers are still waited for while it is ending."""
-        self._outcome: PodPhase | None = None
         self._wake = asyncio.Event()
-        self._outputs: dict[str, Output] = {}
-        self._lineup = [self._member(entry) for entry in entries(workload.facts.pod)]
-        plan = workload.sidecar
-        self.sidecar = self._supervise(self._sidecar_role(plan)) if plan else None
+
+    @property
+    def workload(self) -> WantedWorkload:
+        return self._processes.workload
 
     @property
     def name(self) -> str:
@@ -112,17 +85,17 @@ class Pod:
     @property
     def containers(self) -> list[Supervised]:
         """In the order they start."""
-        return [member.process for member in self._lineup]
+        return [member.process for member in self._processes.lineup]
 
     @property
-    def processes(self) -> list[Supervised]:
-        return [*([self.sidecar] if self.sidecar else []), *self.containers]
+    def sidecar(self) -> Supervised | None:
+        return self._processes.sidecar
 
     @property
     def phase(self) -> PodPhase:
         if self.finished_at is not None and self._outcome is not None:
             return self._outcome
-        running = self._crew is not None and self._crew.complete
+        running = self._crew is not None and self._crew.was_complete
         return PodPhase.RUNNING if running else PodPhase.PENDING
 
     @property
@@ -134,7 +107,7 @@ class Pod:
             and self._crew is not None
             and self._crew.complete
             and (self.sidecar is None or self.sidecar.ready)
-            and all(_serves(member) for member in self._lineup)
+            and all(_serves(member) for member in self._processes.lineup)
         )
 
     @property
@@ -164,7 +137,7 @@ class Pod:
 
     def why_not_ready(self) -> str:
         """One line for a person; empty when nothing is known to be wrong."""
-        problems = (each.problem for each in self.processes if each.problem)
+        problems = (each.problem for each in self._processes.all if each.problem)
         waits_for = self._crew.waits_for if self._crew else ""
         return self.problem or next(problems, waits_for)
 
@@ -194,17 +167,11 @@ class Pod:
         Containers that differ, or are gone, end first. Then those that differ, or are new, start
         in their turn; a changed init container runs again. All others stay as they are.
         """
-        same = unchanged(self.workload, workload)
-        known = {member.process.name: member for member in self._lineup}
-        self.workload = workload
-        self._lineup = [
-            known[entry.container.name] if entry.container.name in same else self._member(entry)
-            for entry in entries(workload.facts.pod)
-        ]
+        self._processes.update(workload)
         with contextlib.suppress(OSError):  # then their lines are in memory only
-            self._open_outputs()
+            self._processes.open()
         if self._crew is not None:
-            self._crew.update(self._lineup)
+            self._crew.update(self._processes.lineup)
         self._around.on_change()
 
     # Living
@@ -228,11 +195,8 @@ class Pod:
                 self._around.on_change()
                 await self._wait_stop(CONTAINER_BACKOFF.pause(short_lives))
         finally:
-            if self.workload.sidecar:
-                self._revoke(self.workload.sidecar)
-            for output in self._outputs.values():
-                output.close()
-            await asyncio.shield(asyncio.to_thread(self._clear_folder))
+            keep_logs = self._outcome is not None and not self.stopping
+            await asyncio.shield(self._processes.aclose(keep_logs=keep_logs))
         if self._outcome is not None:
             self.finished_at = loop.time()
             self._around.on_change()
@@ -243,7 +207,7 @@ class Pod:
 
     async def _try_to_live(self) -> None:
         try:
-            self._open_outputs()
+            self._processes.open()
             await self._live()
         except (ClusterError, ConfigError) as exc:
             self._failed(str(exc))
@@ -259,7 +223,7 @@ class Pod:
         sandbox = self._around.make_sandbox(self.place)
         await sandbox.start()
         self._sandbox, self.problem = sandbox, ""
-        self._crew = crew = Crew(sandbox, self._lineup, self._prepare, self._around.on_change)
+        self._crew = crew = self._make_crew(sandbox)
         try:
             async with Tasks() as tasks:
                 if self.sidecar:
@@ -272,11 +236,15 @@ class Pod:
                     await asyncio.wait([working])
                     await self._wind_down(crew)
                 self._wake.clear()
-                if crew.complete and self._never_again():
+                if crew.was_complete and self._never_again():
                     self._outcome = self._outcome or PodPhase.FAILED
         finally:
             self._sandbox = self._crew = None
             await asyncio.shield(self._end(sandbox, crew))
+
+    def _make_crew(self, sandbox: Sandbox) -> Crew:
+        processes = self._processes
+        return Crew(sandbox, processes.lineup, processes.prepare, self._around.on_change)
 
     async def _end(self, sandbox: Sandbox, crew: Crew) -> None:
         await sandbox.kill()
@@ -307,18 +275,6 @@ class Pod:
         self.problem = "the pod's holder process ended"
         self._wake.set()
 
-    async def _prepare(self) -> None:
-        """Its volumes are there, with the content that they have now."""
-        facts, configs = self.workload.facts, self._around.configs()
-        about = pod_facts(facts, self.place)
-        preparing = asyncio.to_thread(prepare, facts.pod, about, configs, self._volume_folders())
-        self._volumes = await asyncio.shield(preparing)
-
-    def _volume_folders(self) -> VolumeFolders:
-        options = self._around.options
-        claims = options.volumes_dir or options.runtime_dir / "volumes"
-        return VolumeFolders(self.place.folder / "volumes", claims / self.place.namespace)
-
     # Ending
 
     async def _wind_down(self, crew: Crew) -> None:
@@ -345,82 +301,11 @@ class Pod:
         except TimeoutError:
             return
 
-    def _clear_folder(self) -> None:
-        """Of a finished pod, what it printed stays; of any other, nothing."""
-        release(self.place.folder)
-        if self._outcome is None or self.stopping:
-            self.forget()
-        elif self.place.folder.is_dir():
-            for entry in self.place.folder.iterdir():
-                if entry.name != LOGS_FOLDER:
-                    shutil.rmtree(entry, ignore_errors=True)
-
-    # Its processes
-
-    def _member(self, entry: Entry) -> Member:
-        around = Neighbourhood(self._program, self._held_ports)
-        grace = self.workload.facts.pod.termination_grace
-        role = ContainerRole(entry.container, entry.policy, grace, around)
-        return Member(entry.part, self._supervise(role))
-
-    def _supervise(self, role: Role) -> Supervised:
-        """A process of its own; what it prints goes where one of its name printed before."""
-        file = self.place.folder / LOGS_FOLDER / f"{role.name}.log"
-        output = self._outputs.setdefault(role.name, Output(file))
-        return Supervised(role, output, self._around.on_change)
-
-    def _open_outputs(self) -> None:
-        for output in self._outputs.values():
-            output.open()
-
-    def _program(self, container: Container) -> Program:
-        around = self._around
-        services, configs = around.service_environment(), around.configs()
-        here = Situation(self.place, around.options, services, configs, self._volumes)
-        program = container_program(self.workload.facts, container, here)
-        for mount in () if around.options.isolation else program.mounts:
-            if mount.within:
-                _make_folder(Path(mount.source))  # with isolation, what mounts it does so
-        return program
-
-    def _held_ports(self, sandbox: Sandbox, but: str) -> Mapping[str, frozenset[int]]:
-        owners = sandbox.port_owners()
-        return {
-            "lapdev's own sidecar" if each is self.sidecar else f"container {each.name}": frozenset(
-                port for port, sessions in owners.items() if each.pid in sessions
-            )
-            for each in self.processes
-            if each.pid is not None and each.name != but
-        }
-
-    def _sidecar_role(self, plan: SidecarPlan) -> SidecarRole:
-        around = self._around
-
-        def launch() -> SidecarLaunch:
-            return sidecar_launch(plan, self.place, around.options, around.credentials.issue)
-
-        def revoke() -> None:
-            self._revoke(plan)
-
-        return SidecarRole(plan, around.options, launch, revoke, self._held_ports)
-
-    def _revoke(self, plan: SidecarPlan) -> None:
-        self._around.credentials.revoke(dataclasses.replace(plan.identity, pod=self.name))
-
 
 def _serves(member: Member) -> bool:
     """Ready, or done with what it was there for."""
     final = member.process.final
     return member.part is Part.INIT or member.process.ready or bool(final and final.ok)
-
-
-def _make_folder(path: Path) -> None:
-    """There is something at the path; where nothing was, a folder."""
-    if not path.exists():
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise ClusterError(f"cannot make subPath {path}: {exc.strerror}") from exc
 
 
 async def _within(seconds: float, process: Supervised) -> None:

@@ -159,15 +159,17 @@ class Supervised:
         loop = asyncio.get_running_loop()
         while not self._stop.is_set():
             began = loop.time()
+            policy = self.role.policy
             try:
                 ended = await self._run_once(sandbox)
             except ConfigError as exc:
-                ended = Exit(1, str(exc))
+                # It has not run: it is tried until it can, whatever its policy.
+                ended, policy = Exit(1, str(exc)), RestartPolicy.ALWAYS
             if self._stop.is_set():
                 return
             lasted = loop.time() - began >= self.role.backoff.healthy
             short_runs = 1 if lasted else short_runs + 1
-            if not _starts_again(self.role.policy, ended):
+            if not _starts_again(policy, ended):
                 self._note_final(ended)
                 return
             pause = self.role.backoff.pause(short_runs)

@@ -206,6 +206,17 @@ def test_nothing_else_of_a_container_begins_before_its_first_hook(tmp_path: Path
     assert changes == [(4.5, True)]
 
 
+def test_a_first_hook_that_takes_long_is_told(tmp_path: Path) -> None:
+    async def steps(stage: Stage) -> None:
+        await asyncio.sleep(11)
+        assert stage.process("web").problem == "web: its postStart hook still runs"
+        stage.sandbox.child("hook").end(0)
+        await asyncio.sleep(1)
+        assert stage.process("web").ready
+
+    on_stage(tmp_path, {"containers": [sh("web", "x", **hook(postStart=HOOK))]}, steps)
+
+
 def test_a_failed_first_hook_is_a_failed_run(tmp_path: Path) -> None:
     async def steps(stage: Stage) -> None:
         await asyncio.sleep(0.05)

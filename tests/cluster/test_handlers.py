@@ -87,7 +87,8 @@ async def test_a_tcp_probe_wants_a_connection_and_no_more() -> None:
 
 
 async def test_a_name_nobody_knows_is_a_reason() -> None:
-    assert await perform(Handler("tcp", 1, host="no.such.host.invalid"), HERE, 5)
+    for host in ("no.such.host.invalid", "x" * 70 + ".shop", "a..b"):
+        assert await perform(Handler("tcp", 1, host=host), HERE, 5)
 
 
 class Machine:

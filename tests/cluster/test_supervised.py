@@ -308,8 +308,9 @@ def test_a_spec_that_is_wrong_is_tried_again(tmp_path: Path) -> None:
         await asyncio.sleep(1)
         assert case.process.ready
 
-    case = run_case(tmp_path, steps)
-    assert starts(case) == pytest.approx([0.3])
+    for policy in RestartPolicy:
+        case = run_case(tmp_path, steps, policy)
+        assert starts(case) == pytest.approx([0.3])
 
 
 def test_a_sandbox_that_has_gone_is_for_the_pod_to_know(tmp_path: Path) -> None:
