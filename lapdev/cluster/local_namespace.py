@@ -48,6 +48,7 @@ class LocalNamespace:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: Tasks = field(default_factory=Tasks)
     _complaints: set[str] = field(default_factory=set)
+    _closed: bool = False
 
     async def open(self) -> None:
         """It has addresses and, with isolation, a bridge with a gateway.
@@ -96,6 +97,7 @@ class LocalNamespace:
             workload.request_stop(grace_limit)
         while running := self._running(self._workloads):
             await asyncio.wait(running)
+        self._closed = True
         for readers in self._readers.values():
             for reader in readers:
                 reader.close()
@@ -132,16 +134,14 @@ class LocalNamespace:
         reader = LogReader(query)
         readers = self._readers[query.workload]
         try:
-            # Together: no line is between the two, and none is in both.
-            lines = reader.backlog(workload.readable)
-            if query.follow:
-                reader.attach(workload.readable, fresh=False)
-                readers.add(reader)
-            for line in lines:
+            for line in await reader.backlog(workload.readable):
                 yield line
-            if query.follow:
-                async for line in reader.lines():
-                    yield line
+            if not query.follow or self._closed:
+                return
+            readers.add(reader)
+            self._attach_readers(query.workload)
+            async for line in reader.lines():
+                yield line
         finally:
             reader.close()
             readers.discard(reader)
@@ -172,11 +172,16 @@ class LocalNamespace:
             self._complain(f"{name}: {exc}", exc.hint)
         except Exception:
             get_logger().exception("namespace_failed", target=f"{self.name}/{name}")
-        for reader in self._readers.get(name, ()):
-            reader.attach(workload.readable)
+        self._attach_readers(name)
         if workload.wanted is None and workload.empty:
             workload.close()
             del self._workloads[name]
+
+    def _attach_readers(self, workload: str) -> None:
+        known = self._workloads.get(workload)
+        if known is not None:
+            for reader in self._readers.get(workload, ()):
+                reader.attach(known.readable)
 
     def _report(self, touched: Collection[str]) -> None:
         """Whoever listens hears of it when the status, or which pods there are, has changed."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from lapdev.cluster.controllers import OWN_LABELS
 from lapdev.cluster.name_server import Answer
-from lapdev.cluster.names import NamedPod, name_table, service_name
+from lapdev.cluster.names import NamedPod, name_table
 from lapdev.cluster.pod import Pod
 from lapdev.cluster.service_proxy import Front, ServiceProxy
 from lapdev.cluster.subnets import Subnet
@@ -32,7 +32,7 @@ class LocalServices:
     namespace: str
     subnet: Subnet
     bridge: str
-    """Empty without isolation: there are no names then, and headless services have addresses."""
+    """Empty without isolation: there are no names then, and headless ones mean their address."""
     pods_of: PodsOf
     complain: Callable[[str, str], None]
     """Takes a problem and its remedy."""
@@ -60,11 +60,8 @@ class LocalServices:
         Raises:
             ClusterError: there are more services than addresses; then nothing has changed.
         """
-        addressed = {
-            name
-            for name, service in wanted.services.items()
-            if not service.external_name and not (service.headless and self.bridge)
-        }
+        # Headless ones too: sidecars, which resolve no names, dial services by their address.
+        addressed = {name for name, each in wanted.services.items() if not each.external_name}
         self.subnet.services.check_room(len(addressed) - len(self._addresses))
         for name in self._addresses.keys() - addressed:
             self.subnet.services.give_back(self._addresses.pop(name))
@@ -106,7 +103,7 @@ class LocalServices:
             raise NoRoute(f"{self.namespace} has no service {service}")
         if known.external_name:
             return known.external_name
-        return self._addresses.get(service) or service_name(service, self.namespace)
+        return self._addresses[service]
 
     def endpoints(self, service: str, port: int) -> tuple[str, ...]:
         known = self._wanted.services.get(service)
@@ -193,17 +190,23 @@ class LocalServices:
                 selecting[pod.name].append(name)
                 pods[pod.name] = pod
         named = [_named(pod, selecting[pod.name]) for pod in pods.values()]
-        return name_table(self.namespace, self._wanted.services, self._addresses, named)
+        return name_table(self.namespace, self._wanted.services, self._visible(), named)
+
+    def _visible(self) -> dict[str, str]:
+        """Service → the address that apps are told."""
+        return {
+            name: address
+            for name, address in self._addresses.items()
+            if not (self.bridge and self._wanted.services[name].headless)
+        }
 
     def _make_environment(self) -> dict[str, str]:
         env = {}
-        for service in self._wanted.services.values():
-            if service.name not in self._addresses:
-                continue
-            prefix = service.name.upper().replace("-", "_")
-            env[f"{prefix}_SERVICE_HOST"] = self._addresses[service.name]
-            if service.ports:
-                env[f"{prefix}_SERVICE_PORT"] = str(service.ports[0].port)
+        for name, address in self._visible().items():
+            prefix = name.upper().replace("-", "_")
+            env[f"{prefix}_SERVICE_HOST"] = address
+            if ports := self._wanted.services[name].ports:
+                env[f"{prefix}_SERVICE_PORT"] = str(ports[0].port)
         return env
 
 

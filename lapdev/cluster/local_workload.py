@@ -90,7 +90,9 @@ class LocalWorkload:
     def want(self, wanted: WantedWorkload | None) -> None:
         """The status is of this wish at once; `step` goes towards it."""
         self.wanted = wanted
-        if wanted is not None and self._controller is None:
+        if wanted is None:
+            self._controller = None  # if it is wanted again, it begins anew
+        elif self._controller is None:
             self._kind, self._controller = wanted.facts.kind, controller_for(wanted.facts.kind)
         self._detail = ""
         self._set_status()
@@ -174,9 +176,11 @@ class LocalWorkload:
         try:
             await pod.run()
         finally:
-            await self._ground.release(pod)
-            self._note_end(held)
-            self._ground.touch(self.name)
+            try:
+                await self._ground.release(pod)
+            finally:
+                self._note_end(held)
+                self._ground.touch(self.name)
 
     def _note_end(self, held: _Held) -> None:
         pod = held.pod

@@ -20,7 +20,10 @@ QUEUE_CHARACTERS = 1024 * 1024
 
 
 class LogReader:
-    """`attach` pods, read `backlog` and then, to follow, `lines`. `close` when done."""
+    """Read `backlog` and then, to follow, `lines`, with `attach` at every change of the pods.
+
+    `close` when done.
+    """
 
     def __init__(self, query: LogQuery) -> None:
         self.query = query
@@ -33,23 +36,29 @@ class LogReader:
         self._arrived = asyncio.Event()
         self._closed = False
 
-    def backlog(self, pods: Iterable[Pod]) -> list[LogLine]:
-        """What the pods have printed already, as much as was asked for, by time."""
-        found = [
-            LogLine(time, pod.name, container, text)
-            for pod, container, output in self._outputs(pods)
-            for time, text in output.last(self.query.lines)
-        ]
+    async def backlog(self, pods: Iterable[Pod]) -> list[LogLine]:
+        """What the pods have printed already, as much as was asked for, by time.
+
+        To follow, their further lines are read from here on: none is lost between, none comes
+        twice.
+        """
+        found: list[LogLine] = []
+        for pod, container, output in list(self._outputs(pods)):
+            lines = output.last(self.query.lines)
+            if self.query.follow:
+                self._attach(output, pod.name, container, fresh=False)
+            found += (LogLine(time, pod.name, container, text) for time, text in lines)
+            await asyncio.sleep(0)  # thousands of lines come from files, and others wait meanwhile
         return sorted(found, key=lambda line: line.time)
 
-    def attach(self, pods: Iterable[Pod], *, fresh: bool = True) -> None:
-        """Further lines of these pods are read; of `fresh` containers those before, too."""
+    def attach(self, pods: Iterable[Pod]) -> None:
+        """Lines of these pods are read, and of no others; of containers that are new, all."""
         current = {output: (pod, name) for pod, name, output in self._outputs(pods)}
         for output in self._attached.keys() - current.keys():
             self._attached.pop(output)()
         for output, (pod, name) in current.items():
-            if output not in self._attached and not self._closed:
-                self._attach(output, pod.name, name, fresh=fresh)
+            if output not in self._attached:
+                self._attach(output, pod.name, name, fresh=True)
 
     async def lines(self) -> AsyncIterator[LogLine]:
         """Ends after `close`, when what had been read by then is given out."""
@@ -78,6 +87,8 @@ class LogReader:
         def take(time: float, text: str) -> None:
             self._push(LogLine(time, pod, container, text))
 
+        if self._closed:
+            return
         self._attached[output] = output.follow(take)
         for time, text in output.last(QUEUE_LINES) if fresh else ():
             take(time, text)

@@ -122,11 +122,12 @@ async def test_a_service_listens_while_it_has_ready_pods() -> None:
     await world.services.aclose()
 
 
-def test_headless_services_have_names_instead_of_addresses() -> None:
+def test_headless_services_mean_their_pods_and_sidecars_dial_them_by_address() -> None:
     world = World(bridge="env0")
     web = world.apply("web", extra=(DB, MAIL)).workloads["web"]
     pod = world.stand(web)
-    assert world.services.host("db") == "db.shop.svc.cluster.local"
+    assert ipaddress.ip_address(world.services.host("db"))
+    assert "DB_SERVICE_HOST" not in world.services.environment()
     assert world.services.resolve("db.shop.svc.cluster.local") == Answer((pod.place.ip,))
     assert world.services.resolve("web-0.db.shop.svc.cluster.local") == Answer((pod.place.ip,))
     assert world.services.resolve("web.shop.svc.cluster.local") == Answer(

@@ -70,8 +70,11 @@ async def test_what_a_replaced_pod_printed_can_still_be_read(tmp_path: Path) -> 
         await driver.apply(spec(kind(deployment("web", answer="two"), "DaemonSet")))
         await world.wait_ready()
         (second,) = driver.pods("shop")
-        query = LogQuery("web")
-        pods = [line.pod async for line in driver.logs("shop", query) if line.text == "serving"]
+        pods: list[str] = []
+        async for line in driver.logs("shop", LogQuery("web", follow=True)):
+            pods += [line.pod] if line.text == "serving" else []
+            if len(pods) == 2:
+                break
         assert pods == [first.name, second.name]
 
 

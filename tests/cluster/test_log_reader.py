@@ -61,14 +61,14 @@ async def test_what_was_printed_before_comes_by_time(tmp_path: Path) -> None:
     one.say("a", "b")
     two.say("c")
     one.say("d", container=1)
-    found = LogReader(LogQuery("w")).backlog(pods(one, two))
+    found = await LogReader(LogQuery("w")).backlog(pods(one, two))
     assert [(line.pod, line.container, line.text) for line in found] == [
         ("one", "init", "lapdev: a"),
         ("one", "init", "lapdev: b"),
         ("two", "web", "lapdev: c"),
         ("one", "web", "lapdev: d"),
     ]
-    last = LogReader(LogQuery("w", lines=1)).backlog(pods(one, two))
+    last = await LogReader(LogQuery("w", lines=1)).backlog(pods(one, two))
     assert [line.text for line in last] == ["lapdev: b", "lapdev: c", "lapdev: d"]
 
 
@@ -79,15 +79,14 @@ async def test_one_container_of_several(tmp_path: Path) -> None:
     assert one.sidecar is not None
     one.sidecar.output.note("c")
     for container, seen in (("web", "b"), ("init", "a"), ("lapdev-sidecar", "c")):
-        found = LogReader(LogQuery("w", container)).backlog(pods(one))
+        found = await LogReader(LogQuery("w", container)).backlog(pods(one))
         assert [line.text for line in found] == [f"lapdev: {seen}"]
 
 
 async def test_lines_before_and_after_are_each_read_once(pod: Printing) -> None:
     reader = LogReader(LogQuery("w", follow=True))
     pod.say("before")
-    before = reader.backlog(pods(pod))
-    reader.attach(pods(pod), fresh=False)
+    before = await reader.backlog(pods(pod))
     reader.attach(pods(pod))
     pod.say("after")
     reader.close()
@@ -99,7 +98,7 @@ async def test_a_new_pod_is_read_from_its_beginning_and_one_that_is_gone_no_more
     pod: Printing, tmp_path: Path
 ) -> None:
     reader = LogReader(LogQuery("w", follow=True))
-    reader.attach(pods(pod), fresh=False)
+    await reader.backlog(pods(pod))
     new = printing("two", tmp_path)
     new.say("first")
     reader.attach(pods(new))

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from lapdev.cluster.controllers import check_runnable
 from lapdev.cluster.driver import LogQuery, NamespaceSpec, PodCredentials, SidecarLaunch
 from lapdev.cluster.manifests import RestartPolicy, WorkloadKind
-from lapdev.cluster.names import service_name
 from lapdev.cluster.wanted import (
     WantedNamespace,
     WantedWorkload,
@@ -187,10 +186,7 @@ class FakeDriver:
         wanted = self._wanted.get(namespace)
         if wanted is None or service not in wanted.services:
             raise NoRoute(f"{namespace} has no service {service}")
-        known = wanted.services[service]
-        if known.headless:
-            return service_name(service, namespace)
-        return known.external_name or f"{service}.{namespace}.svc"
+        return wanted.services[service].external_name or f"{service}.{namespace}.svc"
 
     def endpoints(self, namespace: str, service: str, port: int) -> tuple[str, ...]:
         wanted = self._wanted.get(namespace)
