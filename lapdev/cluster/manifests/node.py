@@ -50,9 +50,10 @@ class Node:
 
     def child(self, name: str) -> Node:
         """The member of that name; its value is None when there is none."""
-        separator = " " if self.where.endswith(":") else "."
-        where = f"{self.where}{separator}{name}"
-        return Node(None if self.value is None else self.mapping().get(name), where)
+        if self.value is not None and not isinstance(self.value, dict):
+            self.wrong_type("a mapping")
+        where = f"{self.where}{' ' if self.where.endswith(':') else '.'}{name}"
+        return Node(None if self.value is None else self.value.get(name), where)
 
     def mapping(self) -> dict[str, Any]:
         """The value as a mapping whose keys are strings; nothing is an empty one."""
@@ -74,7 +75,8 @@ class Node:
 
     def one_of(self, names: Sequence[str], what: str) -> str:
         """The one member among `names` that is written; empty when there is none."""
-        written = [name for name in names if self.child(name).present]
+        known = self.mapping()
+        written = [name for name in names if known.get(name) is not None]
         if len(written) > 1:
             self.fail(f"has {written[0]} and {written[1]}", f"keep one {what}")
         return written[0] if written else ""

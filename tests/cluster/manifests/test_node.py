@@ -61,7 +61,7 @@ def test_a_name_of_63_octets_is_a_name() -> None:
 @pytest.mark.parametrize(
     ("value", "read", "complaint"),
     [
-        ({1: "x"}, lambda n: n.child("a"), "has the key 1, not a string"),
+        ({1: "x"}, lambda n: n.mapping(), "has the key 1, not a string"),
         ({True: "x"}, lambda n: n.text_map(), "has the key True"),
         ("a\0", lambda n: n.text(), "contains a NUL byte"),
         ("\ud800", lambda n: n.text(), "half a surrogate pair"),
