@@ -9,11 +9,14 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from lapdev.cluster.driver import LogQuery
 from tests.cluster.clients import DAEMON, client, wait_ready_or_say_why
 from tests.cluster.contract import deployment, spec
 from tests.cluster.local_world import local_world
-from tests.support.in_outer import in_outer
+from tests.support import needs
+from tests.support.in_outer import in_outer, run_in_outer
 from tests.support.processes import members, pid_namespace
 
 
@@ -250,3 +253,22 @@ async def test_init_containers_fill_volumes_for_those_after_them(folder: Path) -
         pod["initContainers"] = [{"name": "make", "command": make, "volumeMounts": mounts}]
         await driver.apply(spec(web))
         await wait_ready_or_say_why(world)
+
+
+@pytest.mark.slow
+def test_a_container_out_of_memory_is_told_apart_from_one_that_was_killed() -> None:
+    needs.cgroups()
+    run_in_outer(__name__, "out_of_memory")
+
+
+async def out_of_memory(folder: Path) -> None:
+    async with local_world(folder) as (driver, world):
+        web = deployment("web")
+        container = web["spec"]["template"]["spec"]["containers"][0]
+        script = "x = bytearray(200 << 20)"
+        container["command"] = [sys.executable, "-S", "-c", script]
+        container["resources"] = {"limits": {"memory": "64Mi"}}
+        await driver.apply(spec(web))
+        # The second run's has to be its own, not the first one's again.
+        await world.wait(lambda: driver.status("shop")[0].restarts >= 2)
+        assert driver.status("shop")[0].last_exit == "web: out of memory (limit 64 MiB)"
