@@ -86,7 +86,8 @@ class PodProcesses:
         about = pod_facts(facts, self._place)
         options = self._around.options
         claims = options.volumes_dir or options.runtime_dir / "volumes"
-        folders = VolumeFolders(self._place.folder / "volumes", claims / self._place.namespace)
+        own, namespace = self._place.folder / "volumes", self._place.namespace
+        folders = VolumeFolders(own, claims / namespace, options.refused_paths())
         loop = asyncio.get_running_loop()
         self._preparing = loop.run_in_executor(None, prepare, facts.pod, about, configs, folders)
         self._volumes = await asyncio.shield(self._preparing)

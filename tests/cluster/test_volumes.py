@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import socket
@@ -35,6 +36,9 @@ from lapdev.cluster.volumes import (
     remove_claims,
 )
 from lapdev.errors import ClusterError, ConfigError
+from tests.cluster.clients import client, wait_ready_or_say_why
+from tests.cluster.contract import spec
+from tests.cluster.local_world import local_world
 from tests.cluster.sandboxes import sandbox, sh
 from tests.support.in_outer import in_outer
 
@@ -318,3 +322,38 @@ def test_every_volume_of_a_pod_is_made(tmp_path: Path) -> None:
         "two": f"{tmp_path}/claims/x",
         "three": str(tmp_path),
     }
+
+
+@in_outer
+async def test_a_pod_has_its_volumes_and_none_of_lapdevs_folders(folder: Path) -> None:
+    (folder / "shown").mkdir()
+    (folder / "shown" / "file").write_text("seen")
+    script = """
+        import pathlib
+        assert pathlib.Path("/srv/lapdev/shown/file").read_text() == "seen"
+        pathlib.Path("/cache/x").write_text("x")
+    """
+    web = client("web", script)
+    pod = web["spec"]["template"]["spec"]
+    pod["volumes"] = [
+        {"name": "shown", "hostPath": {"path": str(folder / "shown")}},
+        {"name": "cache", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+    ]
+    pod["containers"][0]["volumeMounts"] = [
+        {"name": "shown", "mountPath": "/srv/lapdev/shown", "readOnly": True},
+        {"name": "cache", "mountPath": "/cache"},
+    ]
+    async with local_world(folder) as (driver, world):
+        await driver.apply(spec(web))
+        await wait_ready_or_say_why(world)
+        web = copy.deepcopy(web)
+        volume = web["spec"]["template"]["spec"]["volumes"][0]
+        volume["hostPath"]["path"] = str(folder / "run" / "pods")
+        await driver.apply(spec(web))
+        await world.wait(
+            lambda: any(
+                "volume shown: " in each.detail and "holds secrets of lapdev" in each.detail
+                for each in driver.status("shop")
+            )
+        )
+    assert "/cache" not in Path("/proc/self/mountinfo").read_text()
