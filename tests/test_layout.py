@@ -28,6 +28,7 @@ COVERED_BY = {
     "lapdev/errors.py": "tests/test_layout.py",
     "lapdev/model.py": "tests/wire/test_control.py",
     "lapdev/cluster/driver.py": "tests/cluster",
+    "lapdev/cluster/compose/service.py": "tests/cluster/compose/test_reading.py",
     "lapdev/cluster/controllers/choice.py": "tests/cluster/controllers",
     "lapdev/cluster/controllers/step.py": "tests/cluster/controllers",
     "lapdev/cluster/manifests/container.py": "tests/cluster/manifests/test_container_parts.py",

@@ -9,7 +9,6 @@ import pytest
 from lapdev.cluster.compose.documents import RESET, Document, Override, read_document
 from lapdev.cluster.compose.merging import merge, plain, subtree
 
-
 HEALTH = {"healthcheck": {"test": ["a"]}}
 
 
