@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from lapdev.cluster.driver import Driver, NamespaceSpec
-from lapdev.errors import ConfigError, LapdevError, NoRoute, NotReady
+from lapdev.errors import ConfigError, LapdevError, NotReady
 from lapdev.log import get_logger
 from lapdev.manager.plan import NamespacePlan, Place, explain, plan_namespace
 from lapdev.manager.progress import progress
@@ -66,6 +66,8 @@ class Namespace:
         self._readings = Readings()
         self._ran: dict[EnvironmentId, set[str]] = {}
         """The names in the spec of all that ever ran of an environment."""
+        self._running: dict[str, WorkloadStatus] | None = None
+        """What the driver says of its workloads, until it says that this has changed."""
         self._plan: NamespacePlan | None = None
         self._applied: NamespaceSpec | None = None
         self._accepted: Held = {}
@@ -101,51 +103,13 @@ class Namespace:
         names = self._ran.pop(environment, set())
         await self._driver.wait_gone(self.name, names)
 
-    def check_port(self, service: str, port: int) -> None:
-        """Returns if the base has such a service port.
-
-        Raises:
-            NotReady: nothing has been started here yet.
-            NoRoute: it has not; says what there is.
-        """
+    @property
+    def plan(self) -> NamespacePlan:
+        """What runs here now. Raises NotReady: nothing has been started here yet."""
         if self._plan is None:
-            raise NotReady(f"namespace {self.name} is being started", hop="manager")
-        for known in self._plan.services:
-            if known.name == service and known.external_name:
-                raise NoRoute(f"service {service} is another name for {known.external_name}")
-            if known.name == service:
-                if any(declared.port == port for declared in known.ports):
-                    return
-                ports = ", ".join(str(declared.port) for declared in known.ports)
-                raise NoRoute(f"service {service} has no port {port}", hint=f"it has {ports}")
-        raise NoRoute(f"namespace {self.name} has no service {service}")
-
-    def find_workload(self, environment: EnvironmentId, workload: str, container: str) -> str:
-        """The spec's name for a workload that runs here, by the name users know.
-
-        Raises:
-            NotReady: nothing has been started here yet.
-            NoRoute: there is no such workload, or container in it; says what there is.
-        """
-        plan = self._plan
-        if plan is None or environment not in plan.names:
-            problem = self._problems.get(environment) or self._failure
-            raise NotReady(problem or f"namespace {self.name} is being started", hop="manager")
-        place = Place(environment, workload)
-        if place not in plan.places:
-            names = [known.workload for known in plan.places if known.environment == environment]
-            raise NoRoute(
-                f"environment {plan.names[environment]} runs no workload {workload}; it runs "
-                f"{', '.join(names) or 'none'}",
-                hop="manager",
-            )
-        containers = [known.name for known in plan.facts[place].pod.all_containers()]
-        if container and container not in containers:
-            raise NoRoute(
-                f"workload {workload} has no container {container}; it has {', '.join(containers)}",
-                hop="manager",
-            )
-        return plan.places[place]
+            problem = self._failure or f"namespace {self.name} is being started"
+            raise NotReady(problem, hop="manager")
+        return self._plan
 
     # How far it is
 
@@ -179,22 +143,23 @@ class Namespace:
     def _workloads(
         self, plan: NamespacePlan, environment: EnvironmentId
     ) -> tuple[WorkloadStatus, ...]:
-        running = {found.name: found for found in self._driver.status(self.name)}
-        guarded = {spec.name for spec in plan.spec.workloads if spec.sidecar is not None}
+        if self._running is None:
+            self._running = {found.name: found for found in self._driver.status(self.name)}
         found = []
         for place, name in plan.places.items():
             if place.environment != environment:
                 continue
             kind = plan.facts[place].kind
-            status = running.get(name, WorkloadStatus(name, wanted=1, ready=0, kind=kind))
+            status = self._running.get(name, WorkloadStatus(name, wanted=1, ready=0, kind=kind))
             routes = self._published  # where there is no sidecar, none is behind
-            if name in guarded and status.wanted > status.succeeded:
+            if name in plan.guarded and status.wanted > status.succeeded:
                 routes = self._routes.routes_generation(self.name, place)
             found.append(replace(status, name=place.workload, routes_generation=routes))
         return tuple(found)
 
     def mark_changed(self) -> None:
-        """All its environments may have changed."""
+        """All its environments may have changed, and how its pods are."""
+        self._running = None
         for environment in self._held:
             self._changed(environment)
 

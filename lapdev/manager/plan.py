@@ -85,6 +85,8 @@ class NamespacePlan:
     """Every workload that should run, and its name in the spec."""
     facts: dict[Place, WorkloadFacts]
     """What each says."""
+    guarded: frozenset[str]
+    """The names in the spec of those with sidecars."""
     branch_services: dict[str, list[BranchService]]
     """Workload of the base → what its sidecar may divert to."""
     intercepts: dict[str, list[InterceptRoute]]
@@ -283,6 +285,7 @@ class _Draft:
             services=self._manifests.services,
             places=self._places,
             facts=self._facts,
+            guarded=frozenset(spec.name for spec in workloads if spec.sidecar is not None),
             branch_services=self._branch_services,
             intercepts=self._intercepts,
             names=self._names,

@@ -14,6 +14,7 @@ from lapdev.cluster.driver import Driver, LogQuery
 from lapdev.errors import Forbidden, LapdevError, NotFound, NotReady
 from lapdev.log import get_logger
 from lapdev.manager.namespace import Namespace, RouteSink
+from lapdev.manager.targets import check_port, find_workload
 from lapdev.model import EnvironmentId, EnvironmentStatus
 from lapdev.net.tasks import Tasks
 from lapdev.wire.control import (
@@ -135,7 +136,7 @@ class Reconciler:
         namespace = self._namespaces.get(target.namespace)
         if namespace is None:
             raise Forbidden(f"namespace {target.namespace} is not managed here", hop="manager")
-        namespace.check_port(target.service, target.port)
+        check_port(namespace.plan, target.service, target.port)
 
     def find_logs(self, target: LogsTarget) -> tuple[str, LogQuery]:
         """The namespace, and what to read there.
@@ -151,8 +152,8 @@ class Reconciler:
         if held is None:
             raise NotFound(f"environment {target.environment} is not in this cluster")
         name = held.environment.namespace
-        namespace = self._namespaces[name]
-        workload = namespace.find_workload(target.environment, target.workload, target.container)
+        plan = self._namespaces[name].plan
+        workload = find_workload(plan, target.environment, target.workload, target.container)
         return name, LogQuery(workload, target.container, target.lines, target.follow)
 
     def namespace_changed(self, name: str) -> None:

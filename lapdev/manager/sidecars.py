@@ -62,6 +62,8 @@ class SidecarFeed:
         self._snapshots: dict[str, Mapping[Place, RouteSnapshot]] = {}
         self._pods: dict[str, SidecarIdentity] = {}
         self._replicas: dict[Tunnel, Replica] = {}
+        self._at: dict[tuple[str, Place], set[Replica]] = {}
+        """The same replicas by namespace and workload: a hundred workloads ask in every report."""
         self._changed = asyncio.Event()
         tokens.on_revoked = self._pod_gone
 
@@ -105,10 +107,8 @@ class SidecarFeed:
         current = self._snapshots.get(namespace, {}).get(place)
         held = [
             replica.holds_generation(current)
-            for replica in self._replicas.values()
+            for replica in self._at.get((namespace, place), ())
             if replica.connected
-            and replica.place == place
-            and replica.identity.namespace == namespace
         ]
         return min(held, default=0)
 
@@ -147,6 +147,7 @@ class SidecarFeed:
                 self._tasks.spawn(tunnel.aclose("the pod is gone"), "sidecar-close")
                 return
             replica = self._replicas[tunnel] = Replica(tunnel, pod, Changes())
+            self._at.setdefault((pod.namespace, replica.place), set()).add(replica)
             replica.feeder = self._tasks.spawn(self._feed(replica), f"feed-{pod.pod}")
         replica.connected = True
         # Whatever it acknowledged before, a reconnect is the moment to be sure.
@@ -165,6 +166,10 @@ class SidecarFeed:
         replica = self._replicas.pop(tunnel, None)
         if replica is None:
             return
+        key = (replica.identity.namespace, replica.place)
+        self._at[key].discard(replica)
+        if not self._at[key]:
+            del self._at[key]
         if replica.feeder is not None:
             replica.feeder.cancel()
         self._tell_changed(replica.identity.namespace)

@@ -9,16 +9,27 @@ from dataclasses import dataclass, field
 import pytest
 
 from lapdev.cluster.driver import NamespaceSpec
-from lapdev.errors import ClusterError, ConfigError, NoRoute, NotReady
+from lapdev.errors import ClusterError, ConfigError, NotReady
 from lapdev.manager import namespace as module
 from lapdev.manager.namespace import Namespace
 from lapdev.manager.plan import Place
-from lapdev.model import EnvironmentId, EnvironmentStatus, RouteSnapshot
+from lapdev.model import EnvironmentId, EnvironmentStatus, RouteSnapshot, WorkloadStatus
 from lapdev.net.tasks import Tasks
 from lapdev.wire.control import ApplyEnvironment, ReportEnvironment
 from tests.support.fake_driver import FakeDriver
 from tests.support.watch import Watch
-from tests.support.wishes import API, NAMESPACE, WEB, base, branch, deployment, grant, newer
+from tests.support.wishes import (
+    API,
+    NAMESPACE,
+    WEB,
+    as_kind,
+    base,
+    branch,
+    deployment,
+    grant,
+    newer,
+    service,
+)
 
 SHOP = base().environment.id
 V2 = branch("v2").environment.id
@@ -33,6 +44,17 @@ class TroubledDriver(FakeDriver):
         self.entered = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
+        self.says: dict[str, WorkloadStatus] = {}
+        """What it says of some workloads, whatever their pods do."""
+        self.asked = 0
+
+    def say(self, status: WorkloadStatus) -> None:
+        self.says[status.name] = status
+        self._changed(NAMESPACE)
+
+    def status(self, namespace: str) -> tuple[WorkloadStatus, ...]:
+        self.asked += 1
+        return tuple(self.says.get(found.name, found) for found in super().status(namespace))
 
     async def apply(self, spec: NamespaceSpec) -> None:
         self.entered.set()
@@ -392,17 +414,62 @@ async def test_a_cluster_error_while_searching_the_culprit_is_tried_again(stage:
     await stage.until(EnvironmentStatus.READY, V2)
 
 
+# Kinds
+
+
+async def test_ready_means_that_the_migration_is_done_and_no_cron_job_is_waited_for(
+    stage: Stage,
+) -> None:
+    job, cron = as_kind(deployment("migrate"), "Job"), as_kind(deployment("nightly"), "CronJob")
+    stage.driver.says["migrate"] = WorkloadStatus("migrate", wanted=1, ready=0, kind="Job")
+    stage.driver.says["nightly"] = WorkloadStatus("nightly", wanted=1, ready=0, kind="CronJob")
+    await stage.settle(base(*API, job, cron))
+    assert stage.report().status is EnvironmentStatus.STARTING
+    done = WorkloadStatus("migrate", wanted=1, ready=1, kind="Job", succeeded=1)
+    stage.driver.say(done)
+    assert stage.report().status is EnvironmentStatus.READY
+    stage.driver.say(WorkloadStatus("migrate", 1, 0, kind="Job", failed="7 pods have failed"))
+    assert stage.report().status is EnvironmentStatus.FAILED
+    assert stage.report().detail == "migrate: 7 pods have failed"
+
+
+async def test_a_job_that_is_done_is_not_behind_with_routes(stage: Stage) -> None:
+    class Unconnected(Routes):
+        def routes_generation(self, namespace: str, place: Place) -> int:
+            return 0
+
+    stage.namespace._routes = Unconnected()
+    job = as_kind(deployment("batch"), "Job")
+    stage.driver.says["batch"] = WorkloadStatus("batch", wanted=1, ready=0, kind="Job")
+    await stage.settle(base(job, service("batch", (80, 8080)), generation=4))
+    assert stage.report().workloads[0].routes_generation == 0
+    stage.driver.say(WorkloadStatus("batch", wanted=1, ready=1, kind="Job", succeeded=1))
+    assert stage.report().workloads[0].routes_generation == 4
+
+
+async def test_what_the_driver_says_is_asked_for_once_a_change(stage: Stage) -> None:
+    branches = [branch(f"v{n}", API[0]) for n in range(5)]
+    await stage.settle(base(), *branches)
+    await stage.until(EnvironmentStatus.READY)
+    stage.driver.make_ready(NAMESPACE, "api", ready=False)
+    before = stage.driver.asked
+    for item in (base(), *branches):
+        stage.report(item.environment.id)
+    assert stage.driver.asked == before + 1
+    assert stage.report().status is EnvironmentStatus.STARTING
+
+
 # Targets
 
 
-async def test_only_service_ports_of_the_base_may_be_dialled(stage: Stage) -> None:
-    with pytest.raises(NotReady):
-        stage.namespace.check_port("api", 80)
-    await stage.settle(base(), branch("v2", API[0]))
-    stage.namespace.check_port("api", 80)
-    for service, port in (("api", 8080), ("nothing", 80)):
-        with pytest.raises(NoRoute, match=service):
-            stage.namespace.check_port(service, port)
-    (hidden,) = {s.name for s in stage.driver.applied[-1].services} - {"api", "web"}
-    with pytest.raises(NoRoute):
-        stage.namespace.check_port(hidden, 80)
+async def test_there_is_no_plan_to_ask_before_the_first_pass(stage: Stage) -> None:
+    with pytest.raises(NotReady, match="being started"):
+        stage.namespace.plan  # noqa: B018
+    stage.driver.troubles = [ClusterError("no memory")] * 1_000
+    stage.want(base())
+    await stage.until(EnvironmentStatus.FAILED)
+    with pytest.raises(NotReady, match="no memory"):
+        stage.namespace.plan  # noqa: B018
+    stage.driver.troubles.clear()
+    await stage.settle(base())
+    assert stage.namespace.plan.base.name == "shop"
