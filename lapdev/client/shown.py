@@ -48,7 +48,7 @@ def print_workloads(workloads: list[Json]) -> None:
 
 def preview_name(preview: Json) -> str:
     """What a URL leads to: a service port, or services by their paths."""
-    if not preview["routes"]:
+    if not _routes(preview):
         return f"{preview['service']}:{preview['port']}"
     return ", ".join(
         f"{route['path']} to {route['service']}:{route['port']}" for route in preview["routes"]
@@ -61,9 +61,16 @@ def print_previews(previews: list[Json]) -> None:
     for preview in previews:
         problem = f"  (not served: {preview['status']})" if preview["status"] else ""
         click.echo(f"  {_short(preview):<{width}}  {preview['url']}{problem}")
-        for route in preview["routes"]:
+        for route in _routes(preview):
             path = route["path"] + (" exactly" if route["exact"] else "")
             click.echo(f"  {'':<{width}}    {path} leads to {route['service']}:{route['port']}")
+
+
+def _routes(preview: Json) -> list[Json]:
+    """Its paths; none where all of them lead to the service it is named by."""
+    routes: list[Json] = preview["routes"]
+    whole = {"path": "/", "exact": False, **{key: preview[key] for key in ("service", "port")}}
+    return [] if routes == [whole] else routes
 
 
 def _short(preview: Json) -> str:

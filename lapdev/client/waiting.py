@@ -115,8 +115,8 @@ def is_done(workload: Json) -> bool:
 
 
 def failure(workload: Json) -> str:
-    """Why it failed for good or how it last ended; empty when neither."""
-    return str(workload["failed"] or workload["last_exit"] or "")
+    """How it last ended, or else why it failed for good; empty when neither."""
+    return str(workload["last_exit"] or workload["failed"])
 
 
 def fact(workload: Json) -> str:
@@ -129,7 +129,8 @@ def fact(workload: Json) -> str:
         return "ready"
     parts = [f"{workload['ready']}/{workload['wanted']} ready", workload["detail"]]
     # The detail often says it already, with what is done about it.
-    if (ended := workload["last_exit"]) and ended not in workload["detail"]:
+    ended = workload["last_exit"]
+    if ended and ended.partition(": ")[2] not in workload["detail"]:
         parts.append(f"last exit: {ended}")
     return ", ".join(filter(None, parts))
 

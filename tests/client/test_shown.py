@@ -42,6 +42,13 @@ def test_previews_are_a_block_with_their_paths(capsys: pytest.CaptureFixture[str
     ]
 
 
+def test_one_path_for_everything_is_not_worth_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    everything = {"path": "/", "exact": False, "service": "web", "port": 80}
+    print_previews([preview("http://a", name="shop", routes=[everything])])
+    assert capsys.readouterr().out == "  shop  http://a\n"
+    assert preview_name(preview("x", routes=[everything])) == "web:80"
+
+
 def test_a_preview_is_named_by_what_it_leads_to() -> None:
     assert preview_name(preview("x")) == "web:80"
     assert preview_name(BY_PATH) == "/api to api:8080, / to web:80"

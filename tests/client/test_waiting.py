@@ -80,7 +80,10 @@ def test_a_workload_that_ends_again_and_again_is_said_once() -> None:
     ("item", "text"),
     [
         (workload("web", 0, detail="exited with 1"), "0/1 ready, exited with 1"),
-        (workload("web", 0, detail="x: y, again", last_exit="x: y"), "0/1 ready, x: y, again"),
+        (
+            workload("web", 0, detail="x: restarting: code 1", last_exit="x: code 1"),
+            "0/1 ready, x: restarting: code 1",
+        ),
         (workload("web", 1), "ready"),
         (workload("move", 1, kind="Job", succeeded=1), "done"),
         (workload("move", 1, kind="Job", succeeded=0), "ready"),
