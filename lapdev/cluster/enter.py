@@ -38,6 +38,7 @@ POD_NAMESPACES = (
 
 
 def join(kind: str, pidfd: int) -> None:
+    """This process is where KIND says, dies with its parent, and gains no rights by programs."""
     if kind == "container":
         syscalls.setns(pidfd, POD_NAMESPACES)
     elif kind == "sidecar":
@@ -47,6 +48,9 @@ def join(kind: str, pidfd: int) -> None:
         syscalls.map_own_ids(INSIDE_ID, uid, gid)
     if pidfd >= 0:
         os.close(pidfd)
+    syscalls.give_up_new_privileges()
+    # After the change of credentials, which takes it back.
+    syscalls.die_with_parent()
 
 
 def enter(kind: str, pidfd: int, given: list[tuple[str, int]]) -> None:
@@ -63,8 +67,6 @@ def enter(kind: str, pidfd: int, given: list[tuple[str, int]]) -> None:
         opened = mounts.open_sources(mounts.decode(os.read(plans[0], os.fstat(plans[0]).st_size)))
         join(kind, pidfd)
         mounts.attach(opened)
-    syscalls.give_up_new_privileges()
-    syscalls.die_with_parent()
 
 
 def parse_given(text: str) -> list[tuple[str, int]]:
