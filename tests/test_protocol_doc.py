@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from lapdev.wire.control import decode_message, decode_target
+from lapdev.model import EnvironmentId, InterceptId
+from lapdev.wire.control import (
+    MAX_LOG_LINES,
+    InterceptTarget,
+    LogsTarget,
+    ServiceTarget,
+    decode_message,
+    decode_target,
+    encode_target,
+)
 from lapdev.wire.mux.frames import (
     LAYOUT,
     MAX_DATA_BYTES,
@@ -82,6 +91,19 @@ def test_the_examples_of_open_and_call_are_real_messages() -> None:
     decode_message(values["CALL"][2], values["CALL"][3])
     answer = values["REPLY"][3]
     decode_message(answer["name"], answer["body"])
+
+
+def test_every_kind_of_target_is_documented_with_its_keys() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (`.*?) \| ", TEXT, re.MULTILINE)
+    written = {kind: set(re.findall(r"`(\w+)`", keys)) for kind, keys in rows}
+    for example in (
+        ServiceTarget("ns", "api", 80),
+        InterceptTarget(InterceptId("i1"), 80),
+        LogsTarget(EnvironmentId("e1"), "api", "", 100, follow=True),
+    ):
+        target = encode_target(example)
+        assert written[target.pop("kind")] == set(target)
+    assert f"{MAX_LOG_LINES:,}" in TEXT
 
 
 def test_every_close_code_and_limit_is_documented() -> None:

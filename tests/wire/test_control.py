@@ -28,6 +28,7 @@ from lapdev.model import (
     WorkloadStatus,
 )
 from lapdev.wire.control import (
+    MAX_LOG_LINES,
     ApplyEnvironment,
     ApplyRoutes,
     DeleteEnvironment,
@@ -35,6 +36,7 @@ from lapdev.wire.control import (
     EnvironmentRef,
     InterceptGrant,
     InterceptTarget,
+    LogsTarget,
     Message,
     ReportCluster,
     ReportEnvironment,
@@ -44,6 +46,7 @@ from lapdev.wire.control import (
     StartSession,
     SyncEnvironments,
     SyncNeeds,
+    Target,
     decode_message,
     decode_target,
     encode_message,
@@ -73,12 +76,14 @@ SNAPSHOT = RouteSnapshot(
 )
 SERVICE = Service("api", {"app": "api"}, (ServicePort(80, "http"), ServicePort(81, 8081)))
 
+LOGS = {"environment": "e", "workload": "api", "container": "", "lines": 10, "follow": False}
+
 MESSAGES: list[Message] = [
     Done(),
     SyncEnvironments((EnvironmentRef(ONE, 7),)),
     SyncNeeds((ONE,)),
     ApplyEnvironment(ENVIRONMENT, (InterceptGrant(INTERCEPT, "token", "unix:/c"),)),
-    ReportCluster("1", "local"),
+    ReportCluster("1", "local", "no memory limits"),
     ReportEnvironment(
         ONE, 7, EnvironmentStatus.READY, "", (WorkloadStatus("api", 1, 1),), (SERVICE,)
     ),
@@ -106,9 +111,15 @@ def test_no_message_is_left_out_here() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", [ServiceTarget("ns", "api", 80), InterceptTarget(INTERCEPT.id, 1)]
+    "target",
+    [
+        ServiceTarget("ns", "api", 80),
+        InterceptTarget(INTERCEPT.id, 1),
+        LogsTarget(ONE, "api", "", 0, follow=True),
+        LogsTarget(ONE, "api", "main", MAX_LOG_LINES, follow=False),
+    ],
 )
-def test_a_target_comes_back_equal(target: ServiceTarget | InterceptTarget) -> None:
+def test_a_target_comes_back_equal(target: Target) -> None:
     assert decode_target(through_msgpack(encode_target(target))) == target
 
 
@@ -149,6 +160,11 @@ def test_a_wrong_message_is_refused_by_the_name_of_what_is_wrong(
         {"kind": "intercept", "intercept": "i", "port": 0},
         {"kind": "intercept", "intercept": "i", "port": 65536},
         {"kind": "service", "namespace": "ns", "service": "api", "port": "80"},
+        {"kind": "logs", **LOGS, "lines": -1},
+        {"kind": "logs", **LOGS, "lines": MAX_LOG_LINES + 1},
+        {"kind": "logs", **LOGS, "follow": 1},
+        {"kind": "logs", **LOGS, "workload": None},
+        {"kind": "logs", "environment": "e", "workload": "api"},
     ],
 )
 def test_a_wrong_target_is_refused(value: object) -> None:
