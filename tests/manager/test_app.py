@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -16,8 +17,11 @@ from typing import Any
 
 import pytest
 
+from lapdev.cluster.local import LocalDriver
+from lapdev.cluster.options import EdgeDoor
 from lapdev.errors import ClusterError, ConfigError
-from lapdev.manager.app import _instance, run
+from lapdev.manager.app import _driver, _instance, run
+from lapdev.manager.credentials import PodTokens
 from lapdev.model import EnvironmentId, EnvironmentStatus
 from lapdev.net.tasks import spawn
 from lapdev.settings import ManagerSettings
@@ -27,6 +31,7 @@ from lapdev.wire.control import (
     DeleteEnvironment,
     Done,
     EnvironmentRef,
+    LogsTarget,
     ReportCluster,
     ReportEnvironment,
     ServiceTarget,
@@ -36,7 +41,7 @@ from lapdev.wire.control import (
 from lapdev.wire.http1 import header
 from tests.support import needs
 from tests.support.tunnel_ends import FAST, Acceptor, Recorder
-from tests.support.wishes import base, branch, deployment, newer, service
+from tests.support.wishes import as_kind, base, branch, config, deployment, newer, reading, service
 
 PATIENCE = 30.0
 
@@ -286,6 +291,45 @@ async def test_real_pods_serve_the_base_and_its_branches(folder: Path, cloud: Cl
 
 
 @pytest.mark.slow
+async def test_ready_is_after_the_migration_and_its_lines_are_read(
+    folder: Path, cloud: Cloud
+) -> None:
+    needs.userns()
+    script = "import os; print('migrated to', os.environ['LEVEL'])"
+    migrate = deployment("migrate", labels={"app": "api"})
+    (container,) = migrate["spec"]["template"]["spec"]["containers"]
+    container["command"] = [sys.executable, "-S", "-c", script]
+    migrate = as_kind(reading(migrate, ("ConfigMap", "settings")), "Job")
+    shop = base(*SHOP.environment.manifests, migrate, config("settings", LEVEL="7"))
+    environment = shop.environment.id
+    async with program(folder):
+        await cloud.until_connected()
+        await cloud.tell(shop)
+        await cloud.until_ready(shop)
+        report = cloud.latest(environment)
+        assert report is not None
+        job = next(found for found in report.workloads if found.name == "migrate")
+        assert (job.kind, job.wanted, job.ready, job.succeeded) == ("Job", 1, 1, 1)
+        recorder = Recorder(keep_open=False)
+        target = LogsTarget(environment, "migrate", "", lines=10, follow=False)
+        cloud.tunnel.open_stream(target, recorder)
+        async with asyncio.timeout(PATIENCE):
+            await recorder.wait_until(lambda seen: seen.eof or bool(seen.lost))
+        (line,) = bytes(recorder.data).splitlines()
+        assert (json.loads(line)["container"], json.loads(line)["text"]) == (
+            "main",
+            "migrated to 7",
+        )
+        assert await cloud.get() == b"v1", "the Service leads to the app, not to its migration"
+        recorder = Recorder()
+        cloud.tunnel.open_stream(dataclasses.replace(target, workload="api", follow=True), recorder)
+        async with asyncio.timeout(PATIENCE):
+            await recorder.wait_until(lambda seen: seen.accepted)
+            assert await cloud.tunnel.call(DeleteEnvironment(environment)) == Done()
+            await recorder.wait_until(lambda seen: bool(seen.lost))
+
+
+@pytest.mark.slow
 async def test_after_a_kill_the_next_manager_starts_everything_anew(
     folder: Path, cloud: Cloud
 ) -> None:
@@ -302,6 +346,19 @@ async def test_after_a_kill_the_next_manager_starts_everything_anew(
         await cloud.tell(SHOP)
         await cloud.until_ready(SHOP)
         assert await cloud.get() == b"v1"
+
+
+async def test_the_driver_is_told_where_claims_and_previews_are(tmp_path: Path) -> None:
+    chosen = settings(
+        tmp_path, data_dir=str(tmp_path / "data"), edge="unix:/run/edge", edge_domain="x.test"
+    )
+    driver = _driver(chosen, tmp_path, "unix:/m", PodTokens())
+    assert isinstance(driver, LocalDriver)
+    assert driver.options.volumes_dir == tmp_path / "data" / "volumes"
+    assert driver.options.edge == EdgeDoor("x.test", chosen.edge_port, "unix:/run/edge")
+    plain = _driver(settings(tmp_path), tmp_path, "unix:/m", PodTokens())
+    assert isinstance(plain, LocalDriver)
+    assert (plain.options.volumes_dir, plain.options.edge) == (None, None)
 
 
 def test_a_manager_names_the_one_whose_place_it_takes(tmp_path: Path) -> None:
