@@ -20,6 +20,8 @@ MOST_LINES = 10_000
 LINE_BYTES = 16 * 1024
 FILE_BYTES = 1024 * 1024
 """Twice this much is kept on disk: the current file and the one before it."""
+READ_BYTES = 16 * 1024
+"""Taken at once: a container that prints without end shares the loop with all others."""
 PIPE_BYTES = 64 * 1024
 """What a pipe holds: nothing that a process printed before it ended lies beyond that."""
 
@@ -79,20 +81,22 @@ class Output:
 
     def _take(self, lines: list[bytes]) -> None:
         now = round(time.time(), 6)  # as the files have it
-        for line in lines:
-            text = line.rstrip(b"\r").decode(errors="replace")
-            self._tail.append((now, text))
-            for follower in tuple(self._followers):
-                self._tell(follower, now, text)
         self.taken += len(lines)
+        # What only memory is for is not worth reading when more than it holds follows.
+        texts = [_text(line) for line in (lines if self._followers else lines[-TAIL_LINES:])]
+        self._tail.extend((now, text) for text in texts)
+        for follower in tuple(self._followers):
+            self._tell(follower, now, texts)
         if self._stream >= 0:
             # A full disk costs lines in the file. The app that prints them must not notice.
             with contextlib.suppress(OSError):
-                self._write(b"".join(b"%.6f %b\n" % (now, line) for line in lines))
+                stamp = b"%.6f " % now
+                self._write(stamp + (b"\n" + stamp).join(lines) + b"\n")
 
-    def _tell(self, follower: Follower, now: float, text: str) -> None:
+    def _tell(self, follower: Follower, now: float, texts: list[str]) -> None:
         try:
-            follower(now, text)
+            for text in texts:
+                follower(now, text)
         except Exception:
             # A reader's mistake must not cost the container its output.
             get_logger().exception("output_follower_failed", target=str(self.file))
@@ -155,7 +159,11 @@ def _parse(line: bytes) -> Line:
         when = float(stamp)
     except ValueError:  # cut off by a full disk
         when = 0.0
-    return when, text.rstrip(b"\r").decode(errors="replace")
+    return when, _text(text)
+
+
+def _text(line: bytes) -> str:
+    return line.rstrip(b"\r").decode(errors="replace")
 
 
 class _Pipe:
@@ -172,7 +180,8 @@ class _Pipe:
         asyncio.get_running_loop().add_reader(fd, self._readable)
 
     def settle(self) -> None:
-        self._readable()
+        for _ in range(PIPE_BYTES // READ_BYTES):
+            self._readable()
         self._flush()
 
     def close(self) -> None:
@@ -188,7 +197,7 @@ class _Pipe:
         if self._fd < 0:
             return
         try:
-            data = os.read(self._fd, PIPE_BYTES)
+            data = os.read(self._fd, READ_BYTES)
         except BlockingIOError:
             return
         if data:
@@ -198,8 +207,8 @@ class _Pipe:
 
     def _feed(self, data: bytes) -> None:
         *lines, rest = (self._partial + data).split(b"\n")
-        lines += [rest] if len(rest) > LINE_BYTES else []
-        self._partial = b"" if len(rest) > LINE_BYTES else rest
+        lines += [rest] if len(rest) >= LINE_BYTES else []
+        self._partial = b"" if len(rest) >= LINE_BYTES else rest
         if lines:
             self._take([line[:LINE_BYTES] for line in lines])
 

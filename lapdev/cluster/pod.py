@@ -148,7 +148,7 @@ class Pod:
         """
         if grace_limit is not None and grace_limit < self._grace:
             self._grace = grace_limit
-            if self._patience is not None:
+            if self._patience is not None and not self._patience.expired():
                 sooner = asyncio.get_running_loop().time() + grace_limit
                 self._patience.reschedule(min(self._patience.when() or sooner, sooner))
         self.stopping = True
@@ -247,8 +247,9 @@ class Pod:
         return Crew(sandbox, processes.lineup, processes.prepare, self._around.on_change)
 
     async def _end(self, sandbox: Sandbox, crew: Crew) -> None:
-        await sandbox.kill()
+        # In this order: what is being started at this moment is not left behind.
         await crew.aclose()
+        await sandbox.kill()
 
     def _never_again(self) -> bool:
         """Containers that were started once are not started in another sandbox."""

@@ -74,6 +74,8 @@ class Run:
         self.began = asyncio.get_running_loop().time()
         self.condemned = ""
         """Why it is being ended, though nobody asked for that."""
+        self.care: asyncio.Task[None] | None = None
+        """Looks after it."""
         self._process = process
         self._asked = False
 
@@ -94,6 +96,9 @@ class Run:
 
     async def condemn(self, why: str) -> None:
         """It has ended, by force if it took longer than its grace."""
+        if self._asked:  # what is ending anyway may fail its probes
+            await self.child.wait()
+            return
         self.condemned = why
         self.note(why)
         await self.end(self._process.role.grace)
@@ -112,6 +117,8 @@ class Run:
         if not self._asked and self.child.running:
             self._process.set_ready(False)
             self._asked = True
+            if self.care is not None and not self.condemned:
+                self.care.cancel()  # nobody asks any more how it is
             await self._process.role.before_stop(self)
             self.child.signal(signal.SIGTERM)
         await self.child.wait()
@@ -195,7 +202,7 @@ class Supervised:
                 if self._stop.is_set():
                     child.signal(signal.SIGTERM)
                 else:
-                    tasks.spawn(self.role.look_after(run), f"care:{self.name}")
+                    run.care = tasks.spawn(self.role.look_after(run), f"care:{self.name}")
                 status = await child.wait()
         finally:
             self._run = None

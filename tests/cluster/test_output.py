@@ -109,6 +109,15 @@ async def test_what_was_printed_stays_readable_after_the_end(out: Output) -> Non
     assert texts(out, 300) == [f"line {number}" for number in range(1, 300)] + ["last words"]
 
 
+async def test_all_that_fits_a_pipe_is_taken_when_its_process_has_ended(out: Output) -> None:
+    lines = [f"line {number}".encode() for number in range(6000)]
+    with out.writer() as fd:
+        assert os.write(fd, b"\n".join(lines)) > 3 * output.READ_BYTES
+        out.settle()
+    assert texts(out, 6000) == [line.decode() for line in lines]
+    assert out.taken == 6000
+
+
 async def test_text_that_is_no_utf8_is_kept_readable(out: Output) -> None:
     say(out, b"caf\xe9\n")
     out.note("ended")

@@ -151,6 +151,22 @@ async def test_a_pod_that_is_ending_can_be_hurried(tmp_path: Path) -> None:
         await one.ended()
 
 
+async def test_a_pod_may_be_hurried_when_it_is_too_late(tmp_path: Path) -> None:
+    stubborn = "trap '' TERM; while :; do sleep 0.02; done"
+    pod = template(
+        sh("web", stubborn),
+        initContainers=[native("db", f"echo up; {stubborn}")],
+        terminationGracePeriodSeconds=1,
+    )
+    async with one_pod(tmp_path, wanted(pod)) as one:
+        await one.until(lambda pod: pod.ready)
+        one.pod.request_stop(0.1)
+        web = one.pod.containers[1]
+        await one.until(lambda _: web.pid is None)
+        one.pod.request_stop(0.05)
+        await one.ended()
+
+
 async def test_a_last_hook_runs_in_the_container_before_its_end(tmp_path: Path) -> None:
     hook = {"preStop": {"exec": {"command": ["sh", "-c", note(tmp_path, "$WORD")]}}}
     pod = template(

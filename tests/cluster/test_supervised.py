@@ -291,6 +291,23 @@ def test_a_stop_of_one_that_is_condemned_asks_no_second_time(tmp_path: Path) -> 
     assert case.process.restarts == 0
 
 
+def test_nobody_asks_how_one_is_that_is_ending(tmp_path: Path) -> None:
+    async def steps(case: Case, running: asyncio.Task[None]) -> None:
+        async def care(run: Run) -> None:
+            await asyncio.sleep(3)
+            case.sandbox.note("asked")
+            await run.condemn("liveness probe failed")
+
+        case.role.care = care
+        await asyncio.sleep(1)
+        await case.process.stop(grace=10)
+        await running
+
+    case = run_case(tmp_path, steps, behave={"web": stubborn})
+    assert case.sandbox.diary == ["0 start web", "1 SIGTERM web", "11 SIGKILL web"]
+    assert case.lines == []
+
+
 def test_a_cause_that_is_known_stands_for_the_status(tmp_path: Path) -> None:
     async def steps(case: Case, running: asyncio.Task[None]) -> None:
         case.role.explained = "out of memory (limit 64 MiB)"
