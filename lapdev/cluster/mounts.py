@@ -156,8 +156,8 @@ class _Places:
     def ready(self, target: str, *, folder: bool) -> str:
         """The real path of `target`, where there is now a folder or a file."""
         path = os.path.realpath(target)
-        if path == "/":
-            raise OSError(errno.EBUSY, "")
+        if path == "/" or path == "/proc" or path.startswith("/proc/"):
+            raise OSError(errno.EPERM, "")
         parts = path[1:].split("/")
         for depth, part in enumerate(parts):
             above = "/" + "/".join(parts[:depth])

@@ -195,6 +195,59 @@ async def test_a_mount_that_cannot_be_says_why(folder: Path) -> None:
 
 
 @in_outer
+async def test_places_that_are_something_else_on_the_machine_are_replaced(folder: Path) -> None:
+    data = volume(folder, a="1")
+    given = (
+        bind(data, "/etc/passwd"),
+        bind(data / "a", "/usr/share/zoneinfo"),
+        bind(data, "/var/run/lapdev-test"),
+        bind(data, "/etc/hostname/inner"),
+        bind(data / "a", "/etc/group"),
+    )
+    script = """
+        cat /etc/passwd/a /usr/share/zoneinfo /run/lapdev-test/a /etc/hostname/inner/a /etc/group
+        test -d /usr/share/doc; test -e /etc/nsswitch.conf; grep -q nameserver /etc/resolv.conf
+    """
+    async with sandbox(folder) as pod:
+        assert await sh(pod, script, mounts=given) == "11111"
+        await sh(pod, "test -f /etc/passwd -a -d /usr/share/zoneinfo -a -f /etc/hostname")
+
+
+@in_outer
+async def test_the_whole_machine_may_be_mounted_without_what_is_hidden(folder: Path) -> None:
+    (folder / "secret").mkdir()
+    (folder / "secret" / "token").write_text("t")
+    script = f"""
+        test -f /host/etc/passwd; test -d /host{folder}; test -d /etc
+        ls -A /host{folder}/secret
+    """
+    async with sandbox(folder, fresh=(str(folder / "secret"),)) as pod:
+        given = (bind(Path("/"), "/host", read_only=True),)
+        assert await sh(pod, script, mounts=given) == ""
+
+
+@in_outer
+async def test_a_folder_nobody_may_look_into_is_one_to_mount_in(folder: Path) -> None:
+    data = volume(folder, a="1")
+    (folder / "closed").mkdir()
+    (folder / "closed").chmod(0)
+    async with sandbox(folder) as pod:
+        given = (bind(data, f"{folder}/closed/data"),)
+        assert await sh(pod, f"cat {folder}/closed/data/a", mounts=given) == "1"
+    (folder / "closed").chmod(0o700)
+
+
+@in_outer
+async def test_some_places_are_not_for_mounts(folder: Path) -> None:
+    (folder / "loop").symlink_to("loop")
+    async with sandbox(folder) as pod:
+        for place in ("/", "/proc", "/proc/self/x", f"{folder}/loop/x", "/" + "x" * 300):
+            status, printed = await run(pod, "true", mounts=(bind(volume(folder), place),))
+            assert status == 126, place
+            assert printed.startswith(f"lapdev: cannot mount at {place}: "), printed
+
+
+@in_outer
 async def test_mounts_go_with_their_processes(folder: Path) -> None:
     data = volume(folder, a="1")
     async with sandbox(folder) as pod:
