@@ -25,6 +25,7 @@ from lapdev.client.server_process import ensure_server
 from lapdev.client.shown import print_previews
 from lapdev.client.waiting import wait_ready
 from lapdev.client.watching import LOOK_INTERVAL, Watcher
+from lapdev.client.working_dirs import folder_of, with_working_dirs
 from lapdev.cluster.compose.values import dns_label
 from lapdev.errors import ConfigError, LapdevError
 from lapdev.serve import error_line
@@ -167,7 +168,8 @@ def _bring_up(
     name = wish.name or application.name
     for note in application.notes:
         progress(f"note: {note}")
-    body = {"cluster": wish.cluster, "manifests": list(application.objects)}
+    objects = with_working_dirs(application.objects, folder_of(wish.paths))
+    body: Json = {"cluster": wish.cluster, "manifests": objects}
     if wish.kind:
         body["kind"] = wish.kind
     found = client.call("PUT", "environments", name, body=body)

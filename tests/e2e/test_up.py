@@ -72,7 +72,7 @@ spec:
       containers:
         - name: main
           image: example/{name}
-          command: [python3, {app}]
+          command: [python3, app.py]
           env: [{{name: WORD, value: {word}}}, {{name: PORT, value: "8000"}}]
           readinessProbe: {{httpGet: {{port: 8000}}}}
 ---
@@ -214,11 +214,10 @@ def test_a_compose_file_comes_up_changes_and_goes(user: User) -> None:
 
 def test_of_kubernetes_objects_only_the_changed_one_restarts(user: User) -> None:
     needs.userns()
-    app = user.folder / "app.py"
 
     def write(word: str) -> None:
         objects = [("web", word), ("api", "same")]
-        texts = [KUBERNETES.format(name=name, word=text, app=app) for name, text in objects]
+        texts = [KUBERNETES.format(name=name, word=text) for name, text in objects]
         (user.folder / "shop.yaml").write_text("---\n".join(texts))
 
     write("one")
@@ -286,18 +285,17 @@ def read_until(stream: Any, text: str) -> None:
 
 
 def test_a_server_that_was_killed_does_not_confuse_the_next(user: User) -> None:
-    text = KUBERNETES.format(name="web", word="one", app=user.folder / "app.py")
+    text = KUBERNETES.format(name="web", word="one")
     # Without isolation pods are told apart by their addresses.
     address = "{name: BIND, valueFrom: {fieldRef: {fieldPath: status.podIP}}}"
     text = text.replace("env: [", f"env: [{address}, ")
-    (user.folder / "k8s").mkdir()
-    (user.folder / "k8s" / "web.yaml").write_text(text)
-    user.run("up", "--name", "votes", "--no-isolation")
+    (user.folder / "web.yaml").write_text(text)
+    user.run("up", "web.yaml", "--name", "votes", "--no-isolation")
     pid = supervisor_pid(user.data_dir)
     processes = user.processes()
     kill(pid)
     assert "does not run here any more" in user.run("env", "list", code=1)[1]
-    out, _ = user.run("up", "--name", "votes", "--no-isolation")
+    out, _ = user.run("up", "web.yaml", "--name", "votes", "--no-isolation")
     assert "votes is up" in out
     assert supervisor_pid(user.data_dir) not in (0, pid)
     user.run("down", "--all")
