@@ -111,7 +111,8 @@ class Ground:
 
     async def release(self, pod: Pod) -> None:
         """The pod has ended: what was its own is gone, its name and address may be another's."""
-        await asyncio.shield(asyncio.to_thread(self._remove_own_claims, pod))
+        for folder in self._own_claims(pod):
+            await asyncio.shield(asyncio.to_thread(remove_claims, folder))
         self._names.discard(pod.name)
         self.subnet.pods.give_back(pod.place.ip)
         for workload in self._starved:
@@ -122,14 +123,14 @@ class Ground:
         """What the ended pod printed is gone."""
         self.tasks.spawn(asyncio.to_thread(pod.forget), f"forget:{pod.name}")
 
-    def _remove_own_claims(self, pod: Pod) -> None:
+    def _own_claims(self, pod: Pod) -> list[Path]:
         """Of ephemeral volumes. What a pod of a StatefulSet has claimed waits for the next."""
         if pod.workload.facts.kind is WorkloadKind.STATEFUL_SET:
-            return
-        for volume in pod.workload.facts.pod.volumes:
-            if isinstance(volume.source, Claim) and volume.source.per_pod:
-                folder = claim_folder(volume.source, pod.name)
-                remove_claims(self.machine.claims_folder(self.namespace) / folder)
+            return []
+        sources = (volume.source for volume in pod.workload.facts.pod.volumes)
+        claims = [each for each in sources if isinstance(each, Claim) and each.per_pod]
+        folder = self.machine.claims_folder(self.namespace)
+        return [folder / claim_folder(claim, pod.name) for claim in claims]
 
     def _free_name(self, wanted: WantedWorkload, start: Start) -> str:
         while True:

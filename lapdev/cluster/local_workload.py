@@ -91,7 +91,9 @@ class LocalWorkload:
         """The status is of this wish at once; `step` goes towards it."""
         self.wanted = wanted
         if wanted is None:
-            self._controller = None  # if it is wanted again, it begins anew
+            # If it is wanted again, it begins anew.
+            self._controller = None
+            self._forget_ended()
         elif self._controller is None:
             self._kind, self._controller = wanted.facts.kind, controller_for(wanted.facts.kind)
         self._detail = ""
@@ -114,15 +116,13 @@ class LocalWorkload:
     def close(self) -> None:
         """No step is taken any more by itself, and what ended pods printed is gone."""
         self._clear_timer()
-        for held in [held for held in self._held.values() if held.ended]:
-            self._forget(held)
+        self._forget_ended()
         self._replaced = None
 
     def _leave(self) -> None:
         """Nothing stays of what is not wanted, nor of another kind under the same name."""
         self.request_stop()
-        for held in [held for held in self._held.values() if held.ended]:
-            self._forget(held)
+        self._forget_ended()
         if self._held:
             self._detail = f"waiting for {next(iter(self._held))} to end"
             return
@@ -239,6 +239,10 @@ class LocalWorkload:
     def _forget(self, held: _Held) -> None:
         del self._held[held.pod.name]
         self._ground.forget(held.pod)
+
+    def _forget_ended(self) -> None:
+        for held in [held for held in self._held.values() if held.ended]:
+            self._forget(held)
 
     def _clear_timer(self) -> None:
         if self._timer is not None:

@@ -127,3 +127,26 @@ async def test_a_program_that_is_not_there_is_told_with_its_name(tmp_path: Path)
         container["command"] = [f"{sys.prefix}/bin/not-there"]
         await driver.apply(spec(web))
         await world.wait(lambda: "not-there" in status_of(world, "web").detail)
+
+
+async def test_a_job_with_a_sidecar_is_done_when_its_containers_are(tmp_path: Path) -> None:
+    async with local_world(tmp_path, isolation=False) as (driver, world):
+        await driver.apply(spec(job("migrate"), with_sidecar=True))
+        await world.wait_ready()
+        assert status_of(world, "migrate").succeeded == 1
+        assert driver.pods("shop") == ()
+        assert world.credentials.valid == {}
+        query = LogQuery("migrate", container="lapdev-sidecar")
+        named = {line.container async for line in driver.logs("shop", query)}
+        assert named <= {"lapdev-sidecar"}
+
+
+async def test_a_job_that_is_taken_away_and_comes_back_runs_again(tmp_path: Path) -> None:
+    async with local_world(tmp_path, isolation=False) as (driver, world):
+        await driver.apply(spec(job("migrate")))
+        await world.wait_ready()
+        await driver.apply(spec())
+        await driver.apply(spec(job("migrate")))
+        assert status_of(world, "migrate").ready == 0
+        await world.wait_ready()
+        assert len(await lines_of(world, "migrate")) == 2

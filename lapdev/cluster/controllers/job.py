@@ -33,6 +33,8 @@ class JobRun:
     succeeded: int = 0
     failed: int = 0
     last_exit: str = ""
+    last_failure: str = ""
+    """How the last pod that failed ended."""
     _indexes: set[int] = field(default_factory=set)
     _restarts: int = 0
     """Of containers in pods that are gone."""
@@ -54,6 +56,7 @@ class JobRun:
                 self._indexes.add(pod.ordinal)
         elif pod.outcome is Outcome.FAILED:
             self.failed += 1
+            self.last_failure = pod.last_exit
             pause = min(FIRST_RETRY * 2.0 ** (self.failed - 1), LONGEST_RETRY)
             self._retry_at = now.seconds + pause
 
@@ -118,7 +121,8 @@ class JobRun:
     ) -> str:
         again = wanted.facts.pod.restart is RestartPolicy.ON_FAILURE
         restarts = self.restarts(active) if again else 0
-        last = next((pod.last_exit for pod in active if pod.last_exit), "") or self.last_exit
+        restarted = (pod.last_exit for pod in active if pod.restarts)
+        last = self.last_failure or next(restarted, "")
         why = f": {last}" if last else ""
         if self.failed > policy.backoff_limit or restarts > policy.backoff_limit:
             times = max(self.failed, restarts)
@@ -145,7 +149,7 @@ class JobRun:
 
     def _detail(self, policy: JobPolicy, active: Sequence[Seen]) -> str:
         run = f"run {min(self.count(policy) + 1, policy.completions)} of {policy.completions}"
-        why = next((pod.why for pod in active if pod.why), "") or self.last_exit
+        why = next((pod.why for pod in active if pod.why), self.last_failure)
         if self.failed and not active:
             text = f"{run} failed {_times(self.failed)} and is tried again"
         elif self.failed:

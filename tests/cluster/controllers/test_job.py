@@ -54,7 +54,7 @@ def test_completions_and_parallelism() -> None:
         scene.settle()
         most = max(most, len(scene.live()))
         assert scene.status.detail == f"run {done + 1} of 5 is running"
-        scene.end(scene.live()[0], Outcome.SUCCEEDED)
+        scene.end(scene.live()[0], Outcome.SUCCEEDED, "web: exit code 0")
     scene.settle()
     assert most == 2
     assert (scene.status.ready, scene.live()) == (5, [])
