@@ -124,7 +124,11 @@ class ServerProcess:
         """Standard output of a command that must end with `code`."""
         done = subprocess.run(
             [sys.executable, "-P", "-m", "lapdev", *words],
-            env=self.environ | {"XDG_DATA_HOME": ""},
+            env=self.environ
+            | {
+                "LAPDEV_SERVER": self.url,
+                "LAPDEV_TOKEN_FILE": str(self.data_dir / "bootstrap-token"),
+            },
             cwd=cwd or self.folder,
             capture_output=True,
             text=True,
