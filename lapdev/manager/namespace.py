@@ -286,9 +286,8 @@ class Namespace:
         try:
             plan = await self._run(held, refused)
         except ConfigError as exc:
-            # The base, too: what runs goes on running.
-            self._problems = dict.fromkeys(held, explain(exc))
-            return None
+            # The base, too.
+            return await self._run_what_was_accepted(held, explain(exc))
         for suspect in suspects:
             del refused[suspect]
             try:
@@ -296,4 +295,16 @@ class Namespace:
             except ConfigError as exc:
                 refused[suspect] = explain(exc)
                 plan = await self._run(held, refused)
+        return plan
+
+    async def _run_what_was_accepted(self, held: Held, problem: str) -> NamespacePlan | None:
+        """What ran goes on running as it did, but for what is no longer wanted at all."""
+        still = {key: item for key, item in self._accepted.items() if key in held}
+        if any(item.environment.kind is not EnvironmentKind.BRANCH for item in still.values()):
+            plan = await self._run(still)
+        else:
+            plan = None
+        self._problems = dict.fromkeys(held, problem)
+        if plan is not None:
+            plan.problems = dict(self._problems)
         return plan

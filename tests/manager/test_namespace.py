@@ -310,7 +310,8 @@ async def test_a_sidecar_that_does_not_answer_holds_up_no_removal_for_long(
 
 async def test_a_refused_change_gives_back_the_routes_it_withdrew(stage: Stage) -> None:
     await stage.settle(base(), branch("v2", API[0]), branch("v3", API[0]))
-    await stage.settle(newer(base(), 2, manifests=(without_command("api"), API[1])))
+    bad = newer(base(), 2, manifests=(without_command("api"), API[1]))
+    await stage.settle(bad, branch("v2", generation=2), branch("v3", generation=2))
     last, before = (
         [row.name for row in published[Place(SHOP, "api")].branches]
         for published in reversed(stage.routes.published[-2:])
@@ -374,6 +375,28 @@ async def test_a_bad_change_of_the_base_leaves_what_runs_running(stage: Stage) -
     await stage.settle(newer(base(), 3))
     await stage.until(EnvironmentStatus.READY)
     assert len(stage.pods()) == 2
+
+
+async def test_a_branch_is_deleted_while_its_base_cannot_be_changed(stage: Stage) -> None:
+    await stage.settle(base(), branch("v2", API[0]), branch("v3", API[0]))
+    bad = newer(base(), 2, manifests=(without_command("api"), API[1]))
+    await stage.settle(bad, branch("v2", API[0]), branch("v3", API[0]))
+    assert len(stage.pods()) == 4
+    await stage.settle(bad, branch("v3", API[0]))
+    assert len(stage.pods()) == 3
+    assert stage.report().status is EnvironmentStatus.FAILED
+    assert "no command" in stage.report().detail
+    rows = stage.routes.published[-1][Place(SHOP, "api")].branches
+    assert [row.name for row in rows] == ["v3"]
+    await stage.settle(newer(base(), 3), branch("v3", API[0]))
+    await stage.until(EnvironmentStatus.READY)
+    assert len(stage.pods()) == 3
+
+
+async def test_a_base_that_never_could_run_starts_nothing(stage: Stage) -> None:
+    await stage.settle(base(without_command("api"), API[1]), branch("v2", API[0]))
+    assert stage.driver.applied == []
+    assert stage.report(V2).status is EnvironmentStatus.FAILED
 
 
 async def test_a_branch_the_driver_refuses_fails_alone(stage: Stage) -> None:
