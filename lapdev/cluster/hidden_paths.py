@@ -30,6 +30,7 @@ SOCKETS = (
     "/run/docker.sock",
     "/run/podman",
     "/run/containerd",
+    "/run/dbus",
     "/run/nscd",
 )
 """Daemons of the machine that would start, or look up, what a pod may not: by these a container
