@@ -44,7 +44,7 @@ class Crew:
         self._kept: dict[Member, asyncio.Task[None]] = {}
         """Those started in this sandbox, ended ones too."""
         self._changed = asyncio.Event()
-        self._lost: Exception | None = None
+        self._lost: ClusterError | ConfigError | None = None
         """Why nothing can go on in this sandbox."""
 
     async def run(self) -> bool:
@@ -94,9 +94,11 @@ class Crew:
     async def _work(self) -> bool:
         try:
             return await self._converge()
-        except (ClusterError, ConfigError, OSError) as exc:
+        except (ClusterError, ConfigError) as exc:
             self._lost = exc
-            return False
+        except OSError as exc:
+            self._lost = ClusterError(f"cannot keep the pod's files: {exc.strerror or exc}")
+        return False
 
     async def _converge(self) -> bool:
         await self._retire()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lapdev.errors import LapdevError
+
 SAID_LENGTH = 300
 NOT_STARTED = (126, 127)
 _OURS = "lapdev: "
+# ECMA-48: control sequences, and strings up to their end.
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,13 @@ def describe_status(status: int) -> str:
 
 
 def last_words(lines: Sequence[str]) -> str:
-    """The last line with something in it, not too long."""
-    return next((line.strip()[:SAID_LENGTH] for line in reversed(lines) if line.strip()), "")
+    """The last line with something in it, not too long, and harmless to a terminal."""
+    return next((said for line in reversed(lines) if (said := _plain(line))), "")[:SAID_LENGTH]
+
+
+def explained(error: LapdevError) -> str:
+    """What is wrong, and what to do."""
+    return f"{error} ({error.hint})" if error.hint else str(error)
 
 
 def ordinal(number: int) -> str:
@@ -61,6 +71,11 @@ def binary_size(size: int) -> str:
         if size >= unit and size % unit == 0:
             return f"{size // unit} {name}"
     return f"{size} bytes"
+
+
+def _plain(line: str) -> str:
+    text = _ESCAPE.sub("", line)
+    return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
 def _signal_name(number: int) -> str:

@@ -17,6 +17,8 @@ from lapdev.cluster.spawner import Child
 from lapdev.errors import ClusterError
 
 SAID_BYTES = 4096
+ENTRY_TIME = 2.0
+"""Seconds a command has beside its own: the way into the container is none of its doing."""
 
 Execute = Callable[[tuple[str, ...], int], Awaitable[Child]]
 """Starts a command inside the container, its output going to the descriptor."""
@@ -34,7 +36,8 @@ class Surface:
 async def perform(handler: Handler, surface: Surface, wait: float | None) -> str:
     """The handler has done its work once, in at most `wait` seconds."""
     try:
-        async with asyncio.timeout(wait):
+        entry = ENTRY_TIME if handler.kind == "exec" else 0.0
+        async with asyncio.timeout(None if wait is None else wait + entry):
             match handler.kind:
                 case "exec":
                     return await _execute(handler.command, surface.execute)

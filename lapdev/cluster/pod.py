@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from lapdev.cluster.containers import SIDECAR_NAME, SIDECAR_STOP_TIMEOUT
 from lapdev.cluster.crew import Crew, Member
+from lapdev.cluster.exits import explained
 from lapdev.cluster.manifests import RestartPolicy
 from lapdev.cluster.pod_phase import Part, PodPhase, can_update
 from lapdev.cluster.pod_processes import PodProcesses, Surroundings
@@ -210,7 +211,7 @@ class Pod:
             self._processes.open()
             await self._live()
         except (ClusterError, ConfigError) as exc:
-            self._failed(str(exc))
+            self._failed(explained(exc))
         except OSError as exc:
             self._failed(f"cannot keep the pod's files: {exc.strerror}")
 
@@ -260,8 +261,8 @@ class Pod:
         try:
             well = await crew.run()
             self._outcome = PodPhase.SUCCEEDED if well else PodPhase.FAILED
-        except (ClusterError, ConfigError, OSError) as exc:
-            self._failed(str(exc))
+        except (ClusterError, ConfigError) as exc:
+            self._failed(explained(exc))
         self._wake.set()
 
     async def _keep_sidecar(self, sidecar: Supervised, sandbox: Sandbox) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 _CLASH = re.compile(
     r"EADDRINUSE|address (?:is )?already in use|address in use|only one usage of each socket"
     r"|errno[: ]*98\b|port \S* ?is already (?:in use|allocated)|port already in use"
-    r"|failed to bind.*in use|already listening on",
+    r"|failed to bind.*in use|already listening on|connection in use|addrinuse"
+    r"|is port \d+ in use|specified port is already|in use by another",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"(?<![\w.])(?:[\w.*\]]*:)?(\d{1,5})(?![\w.]\w)")

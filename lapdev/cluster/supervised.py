@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from lapdev.cluster.exits import Exit, last_words, ordinal
+from lapdev.cluster.exits import Exit, explained, last_words, ordinal
 from lapdev.cluster.manifests import RestartPolicy
 from lapdev.cluster.output import Output
 from lapdev.cluster.sandbox import Sandbox
@@ -171,7 +171,7 @@ class Supervised:
                 ended = await self._run_once(sandbox)
             except ConfigError as exc:
                 # It has not run: it is tried until it can, whatever its policy.
-                ended, policy = Exit(1, str(exc)), RestartPolicy.ALWAYS
+                ended, policy = Exit(1, explained(exc)), RestartPolicy.ALWAYS
             if self._stop.is_set():
                 return
             lasted = loop.time() - began >= self.role.backoff.healthy

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lapdev.errors import ClusterError
+from lapdev.errors import ClusterError, ConfigError
 from tests.support.one_pod import sh
 from tests.support.standin_crew import Stage, on_stage
 from tests.support.standin_sandbox import StandInChild, ends, stubborn
@@ -280,13 +280,24 @@ def test_a_sandbox_that_has_gone_ends_the_work(tmp_path: Path) -> None:
     on_stage(tmp_path, {"containers": [sh("web", "x")]}, steps)
 
 
-def test_a_volume_that_cannot_be_made_ends_the_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (ClusterError("volume data cannot be made"), "volume data cannot be made"),
+        (ConfigError("there is no ConfigMap app"), "there is no ConfigMap app"),
+        (OSError(28, "No space left on device"),
+         "cannot keep the pod's files: No space left on device"),
+    ],
+)  # fmt: skip
+def test_a_volume_that_cannot_be_made_ends_the_work(
+    tmp_path: Path, wrong: Exception, why: str
+) -> None:
     async def refuse() -> None:
-        raise ClusterError("volume data cannot be made")
+        raise wrong
 
     async def steps(stage: Stage) -> None:
         stage.crew._prepare = refuse
         await asyncio.sleep(1)
-        assert str(stage.failure) == "volume data cannot be made"
+        assert str(stage.failure) == why
 
     assert on_stage(tmp_path, {"containers": [sh("web", "x")]}, steps) == []

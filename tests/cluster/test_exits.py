@@ -6,7 +6,15 @@ import signal
 
 import pytest
 
-from lapdev.cluster.exits import Exit, binary_size, describe_status, last_words, ordinal
+from lapdev.cluster.exits import (
+    Exit,
+    binary_size,
+    describe_status,
+    explained,
+    last_words,
+    ordinal,
+)
+from lapdev.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -52,6 +60,28 @@ def test_the_last_words_are_no_blank_line_and_no_novel() -> None:
     assert last_words(["one", " two ", "", "  "]) == "two"
     assert last_words([]) == last_words([""]) == ""
     assert len(last_words(["x" * 1000])) == 300
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("\x1b[31;1mError:\x1b[0m no database", "Error: no database"),
+        ("\x1b]0;title\x07done", "done"),
+        ("\x1b]8;;http://x\x1b\\link", "link"),
+        ("a\tb\x00c\x07", "a b c"),
+        ("caf\u00e9 \u2713", "caf\u00e9 \u2713"),
+        ("\x1b[2J\x1b[H", ""),
+    ],
+)
+def test_last_words_do_nothing_to_a_terminal(line: str, said: str) -> None:
+    assert last_words([line]) == said
+
+
+def test_an_error_is_told_with_its_remedy() -> None:
+    assert explained(ConfigError("no ConfigMap app", hint="apply it")) == (
+        "no ConfigMap app (apply it)"
+    )
+    assert explained(ConfigError("no ConfigMap app")) == "no ConfigMap app"
 
 
 def test_numbers_read_well() -> None:

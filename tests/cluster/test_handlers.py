@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from lapdev.cluster import handlers
 from lapdev.cluster.handlers import Surface, describe, perform
 from lapdev.cluster.manifests import Handler
 from lapdev.cluster.spawner import Child, Command, Spawner
@@ -132,9 +133,17 @@ async def test_a_command_succeeds_by_its_status(machine: Machine, script: str, w
 
 
 async def test_a_command_that_takes_too_long_is_ended_with_what_it_started(
-    machine: Machine,
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = await machine.sh("sleep 1000 & sleep 1000", 0.05)
+    monkeypatch.setattr(handlers, "ENTRY_TIME", 0.0)
+    command = ("/bin/sh", "-c", "sleep 1000 & sleep 1000")
+    started = await machine.execute(command, 1)
+
+    async def execute(_command: tuple[str, ...], _output: int) -> Child:
+        return started
+
+    surface = Surface("127.0.0.1", execute)
+    said = await perform(Handler("exec", command=command), surface, 0.05)
     assert said == "/bin/sh -c sleep 1000 & sleep 1000: no answer in 0.05 s"
     assert not machine.started[0].running
 

@@ -28,6 +28,13 @@ TAKEN = "port {} is taken by container {} of the same pod (containers share loca
         ("Error: That port is already in use. (8080)", 8080),
         ("System.IO.IOException: Failed to bind to address http://127.0.0.1:8080: address already"
          " in use.", 8080),
+        ("[2024-01-02 15:04:05 +0000] [7] [ERROR] Connection in use: ('0.0.0.0', 8080)", 8080),
+        ("error: Failed to start server. Is port 8080 in use?", 8080),
+        ("Port 8080 is in use by another program. Either identify and stop that program", 8080),
+        ("** (EXIT) an error: :eaddrinuse http://localhost:8080", 8080),
+        ("(98)Address already in use: AH00072: make_sock: could not bind to address [::]:8080",
+         8080),
+        ("\x1b[31mError: Port 8080 is already in use\x1b[39m", 8080),
         ("Only one usage of each socket address is normally permitted: 8080", 8080),
         ('Os { code: 98, kind: AddrInUse, message: "Address already in use" } 0.0.0.0:8080', 8080),
     ],
