@@ -318,3 +318,63 @@ def test_a_port_that_is_taken_is_no_obstacle_but_one_that_was_chosen_is(user: Us
     assert done.returncode == 1
     assert "did not start: cannot listen on 127.0.0.1" in done.stderr
     assert supervisor_pid(user.data_dir) == 0
+
+
+README = (needs.PROJECT / "README.md").read_text()
+
+
+def readme_file(name: str) -> str:
+    """The block after the mark that names it."""
+    return README.partition(f"<!-- file: {name} -->\n```yaml\n")[2].partition("```")[0]
+
+
+def test_the_readmes_compose_file_comes_up(user: User) -> None:
+    needs.userns()
+    folder = user.folder / "hello"  # the project's name is its folder's
+    folder.mkdir()
+    (folder / "compose.yaml").write_text(readme_file("compose.yaml"))
+    found = user.json("up", "hello/compose.yaml")
+    shown = README.partition("$ lapdev up\n")[2].partition("```")[0]
+    assert f"created: {', '.join(found['changes']['created'])}\n" in shown
+    (url,) = [preview["url"] for preview in found["previews"]]
+    assert status_of(url) == 200
+    out, _ = user.run("up", "hello")
+    *_, block = shown.partition("hello is up.")
+    assert words_of(out.partition("hello is up.")[2]) == words_of(block)
+    assert user.json("down", "--all")["server_ended"]
+
+
+def words_of(block: str) -> list[str]:
+    """Its words; URLs differ from one run to the next."""
+    return ["URL" if word.startswith("http://") else word for word in block.split()]
+
+
+def test_the_readmes_commands_do_what_is_written_beside_them(user: User) -> None:
+    needs.userns()
+    (user.folder / "k8s").mkdir()
+    (user.folder / "k8s" / "api.yaml").write_text(readme_file("k8s/api.yaml"))
+    block = README.partition("lapdev up --name shop")[2].partition("```")[0]
+    lines = ("lapdev up --name shop" + block).splitlines()
+    printed = {}
+    for line in lines:
+        words = line.partition("#")[0].split()
+        assert words[0] == "lapdev"
+        if words[1] == "down":
+            urls = [line.split()[2] for line in printed["preview"].splitlines()[1:]]
+            assert [status_of(url) for url in urls] == [200, 200]
+            processes = user.processes()
+        out, _ = user.run(*words[1:])
+        printed[words[1]] = printed.get(words[1], "") + out
+    assert "version 2\n" in printed["env"]
+    assert "version 1\n" not in printed["env"]
+    assert_nothing_left(user, processes)
+
+
+def status_of(url: str) -> int:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=20)
+    try:
+        connection.request("GET", "/", headers={"Host": parts.netloc})
+        return connection.getresponse().status
+    finally:
+        connection.close()
