@@ -73,7 +73,7 @@ def convert(
     _refuse_unknown_health(ordered)
     refuse_clashes([turn.service for turn in ordered if not _ends_first(turn)])
     volumes = Volumes(root, reader, notes.add)
-    pod = deployment(project, ordered, volumes, variables.get)
+    pod = deployment(project, ordered, inactive, volumes, variables.get)
     objects = [
         *volumes.objects,
         pod,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lapdev.cluster.compose.images import TCP_PORTS, image_port
@@ -34,7 +34,11 @@ _LABEL_KEY = re.compile(r"([a-z0-9][-a-z0-9.]*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61
 
 
 def deployment(
-    project: str, turns: Sequence[Turn], volumes: Volumes, lookup: Callable[[str], str | None]
+    project: str,
+    turns: Sequence[Turn],
+    inactive: Iterable[str],
+    volumes: Volumes,
+    lookup: Callable[[str], str | None],
 ) -> Object:
     """The Deployment of all services; a change of one restarts that container only."""
     containers: list[Object] = []
@@ -48,7 +52,7 @@ def deployment(
         "terminationGracePeriodSeconds": min(
             _LONGEST, math.ceil(max(service.stop_grace for service in services))
         ),
-        "hostAliases": _host_aliases(services),
+        "hostAliases": _host_aliases(services, inactive),
         "containers": containers,
     }
     if init:
@@ -165,22 +169,22 @@ def health_port(service: ComposeService) -> int:
 # Names and Services
 
 
-def _host_aliases(services: Sequence[ComposeService]) -> list[Object]:
-    """Every service is reached at localhost, under each of its names."""
-    own = dict.fromkeys(name for service in services for name in _names(service))
-    by_address: dict[str, dict[str, None]] = {"127.0.0.1": own}
+def _host_aliases(services: Sequence[ComposeService], inactive: Iterable[str]) -> list[Object]:
+    """Every service is reached at localhost, under each of its names.
+
+    The pod is replaced when these change: the order of services, and which of them are active,
+    make no difference.
+    """
+    own = {name for service in services for name in (service.name, service.label, *service.aliases)}
+    by_address: dict[str, set[str]] = {"127.0.0.1": own | set(inactive)}
     for service in services:
         for name, address in service.extra_hosts:
-            if is_host_name(name):
-                by_address.setdefault(address, {})[name.lower()] = None
+            by_address.setdefault(address, set()).add(name)
     return [
-        {"ip": address, "hostnames": list(names)} for address, names in by_address.items() if names
+        {"ip": address, "hostnames": hostnames}
+        for address, names in sorted(by_address.items())
+        if (hostnames := sorted({name.lower() for name in names if is_host_name(name)}))
     ]
-
-
-def _names(service: ComposeService) -> list[str]:
-    names = [service.name, service.label, *service.aliases]
-    return [name.lower() for name in names if is_host_name(name)]
 
 
 def is_host_name(name: str) -> bool:

@@ -39,8 +39,8 @@ class Volumes:
 
     @property
     def volumes(self) -> list[Object]:
-        """Of the pod."""
-        return list(self._volumes.values())
+        """Of the pod, in an order that who mounts them makes no difference to."""
+        return [self._volumes[name] for name in sorted(self._volumes)]
 
     @property
     def objects(self) -> list[Object]:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lapdev.cluster.compose import Conversion
@@ -163,21 +163,25 @@ def has_meaning(found: Conversion | None) -> None:
             assert route.port in ports[route.service]
 
 
+@settings(deadline=None)  # the machine's load says nothing about the room
 @given(plain_projects)
 def test_sensible_projects_are_accepted_by_the_cluster_or_refused(found: dict[str, Any]) -> None:
     has_meaning(converted(json.dumps(found)))
 
 
+@settings(deadline=None)  # the machine's load says nothing about the room
 @given(plain_projects, plain_projects)
 def test_so_are_two_files_of_one_project(one: dict[str, Any], two: dict[str, Any]) -> None:
     has_meaning(converted(json.dumps(one), json.dumps(two)))
 
 
+@settings(deadline=None)  # the machine's load says nothing about the room
 @given(wild_projects)
 def test_wild_projects_are_accepted_by_the_cluster_or_refused(found: dict[str, Any]) -> None:
     has_meaning(converted(yaml.safe_dump(found, allow_unicode=True)))
 
 
+@settings(deadline=None)  # the machine's load says nothing about the room
 @given(st.text(alphabet="services:wb&*<!{}[],\n -'\"$01#|>x", max_size=80))
 def test_any_text_is_a_project_or_refused(text: str) -> None:
     has_meaning(converted(text))

@@ -152,7 +152,7 @@ def test_the_voting_app_has_a_url_for_each_published_http_port() -> None:
 def test_every_service_is_localhost_to_every_other() -> None:
     (aliases,) = pod_spec(project(VOTES, files=VOTE_FILES))["hostAliases"]
     assert aliases["ip"] == "127.0.0.1"
-    assert set(aliases["hostnames"]) == {"vote", "result", "worker", "redis", "db"}
+    assert aliases["hostnames"] == ["db", "redis", "result", "seed", "vote", "worker"]
 
 
 def test_the_voting_apps_seed_job_waits_for_the_votes_page() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lapdev.cluster.compose.dockerfile import ImageHints, image_hints
@@ -112,6 +112,7 @@ cmd this
     assert image_hints("# escape=`\nFROM a\nCMD a `\n  b\n").command[-1].split() == ["a", "b"]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="FROM aCMDENV=$\\\n\"'[]{}<EOF:-/0", max_size=100))
 def test_any_text_says_something_or_nothing(text: str) -> None:
     assert isinstance(image_hints(f"FROM a\n{text}"), ImageHints)

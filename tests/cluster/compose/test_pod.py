@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tests.cluster.compose.projects import accepted, container, of_kind, one, project, service
+from tests.cluster.compose.projects import (
+    accepted,
+    container,
+    of_kind,
+    one,
+    pod_spec,
+    project,
+    service,
+)
 
 
 def test_a_check_is_asked_often_at_first_and_never_ends_the_container() -> None:
@@ -60,6 +68,18 @@ def test_a_service_with_ports_has_a_service_in_front_of_it() -> None:
     ] == [(80, 80, ""), (5432, 5432, "tcp"), (9000, 9000, "")]
     assert only["metadata"]["annotations"] == {"lapdev.dev/tcp-preview": "5432"}
     accepted(found)
+
+
+def test_what_belongs_to_the_pod_does_not_depend_on_who_starts_first() -> None:
+    text = """
+        services:
+          a: {command: x, volumes: ["./one:/x"], depends_on: [b]}
+          b: {command: y, volumes: ["./two:/x"]}
+          c: {command: z, profiles: [late]}
+        """
+    plain, late = project(text), project(text.replace("depends_on: [b]", ""), profiles=["late"])
+    for name in ("hostAliases", "volumes"):
+        assert pod_spec(plain)[name] == pod_spec(late)[name]
 
 
 def test_an_image_is_named_even_where_it_is_built() -> None:
