@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
@@ -25,6 +26,8 @@ from lapdev.errors import ClusterError, NoRoute, NotFound
 from lapdev.log import get_logger
 from lapdev.model import LogLine, WorkloadStatus
 
+NAMESPACES_APART = 16
+"""Between two lapdevs of one machine, where pods have no isolation."""
 VOLUMES_HINT = (
     "without isolation volumes are not mounted: containers find the folder of each in"
     " LAPDEV_VOLUME_<NAME>"
@@ -45,7 +48,7 @@ class LocalDriver:
             credentials=credentials,
             spawner=Spawner(options.python, isolation=options.isolation),
             network=network,
-            plan=AddressPlan(ISOLATED_RANGE if options.isolation else LOOPBACK_RANGE),
+            plan=_address_plan(options),
             changed=self._notify,
         )
         self._namespaces: dict[str, LocalNamespace] = {}
@@ -185,3 +188,10 @@ class LocalDriver:
             except Exception:
                 # A listener's mistake must not stop pods from being looked after.
                 get_logger().exception("change_callback_failed", target=namespace)
+
+
+def _address_plan(options: LocalOptions) -> AddressPlan:
+    if options.isolation:
+        return AddressPlan(ISOLATED_RANGE)
+    # Without isolation all of a machine's lapdevs share one range: each begins somewhere else.
+    return AddressPlan(LOOPBACK_RANGE, first=os.getpid() * NAMESPACES_APART)

@@ -76,11 +76,14 @@ class AddressPlan:
     """Divides a range among namespaces."""
 
     range: ipaddress.IPv4Network
+    first: int = 0
+    """The first namespace handed out is this one of the range; then those after it, in a ring."""
     _used: set[int] = field(default_factory=set)
 
     def take(self) -> Subnet:
         count = 1 << (NAMESPACE_PREFIX - self.range.prefixlen)
-        index = next((number for number in range(count) if number not in self._used), None)
+        ring = ((self.first + number) % count for number in range(count))
+        index = next((number for number in ring if number not in self._used), None)
         if index is None:
             raise ClusterError(
                 f"all {count} namespaces are in use", hint="delete environments first"

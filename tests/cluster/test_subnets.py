@@ -30,6 +30,14 @@ def test_a_namespace_that_is_given_back_can_be_taken_again() -> None:
     assert plan.take().network == first.network == ipaddress.IPv4Network("127.64.0.0/22")
 
 
+def test_a_plan_may_begin_anywhere_in_its_range() -> None:
+    plan = AddressPlan(ipaddress.IPv4Network("127.64.0.0/20"), first=6)
+    taken = [str(plan.take().network) for _ in range(4)]
+    assert taken == ["127.64.8.0/22", "127.64.12.0/22", "127.64.0.0/22", "127.64.4.0/22"]
+    with pytest.raises(ClusterError, match="all 4 namespaces"):
+        plan.take()
+
+
 def test_running_out_of_namespaces_says_what_to_do() -> None:
     plan = AddressPlan(ipaddress.IPv4Network("198.18.0.0/22"))
     plan.take()
