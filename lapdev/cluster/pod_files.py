@@ -7,7 +7,6 @@ from pathlib import Path
 
 PRIVATE_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108
 """Every pod has its own, empty at first."""
-TARGETS = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/etc/nsswitch.conf")
 
 
 CLUSTER_DOMAIN = "cluster.local"
@@ -56,22 +55,22 @@ def switch_text(machines: str) -> str:
     return "\n".join([*others, "hosts: files dns"]) + "\n"
 
 
-def write_pod_files(folder: Path, names: PodNames) -> dict[str, str]:
+def write_pod_files(
+    folder: Path, names: PodNames, switch: Path = Path("/etc/nsswitch.conf")
+) -> dict[str, str]:
     """Target → file, freshly written below `folder`; `placeholders` there is an `/etc` of them."""
     placeholders = folder / "placeholders"
     placeholders.mkdir(parents=True, exist_ok=True)
-    try:
-        machines = Path(TARGETS[3]).read_text()
-    except OSError:
-        machines = ""
-    texts = (
-        hosts_text(names),
-        resolver_text(names),
-        f"{names.hostname}\n",
-        switch_text(machines),
-    )
+    texts = {
+        "/etc/hosts": hosts_text(names),
+        "/etc/resolv.conf": resolver_text(names),
+        "/etc/hostname": f"{names.hostname}\n",
+    }
+    # Without one, the C library asks files and DNS by itself.
+    if switch.is_file():
+        texts["/etc/nsswitch.conf"] = switch_text(switch.read_text())
     files = {}
-    for target, text in zip(TARGETS, texts, strict=True):
+    for target, text in texts.items():
         file = folder / Path(target).name
         file.write_text(text)
         (placeholders / file.name).touch()

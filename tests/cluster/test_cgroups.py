@@ -14,7 +14,9 @@ import pytest
 from lapdev.cluster import cgroups
 from lapdev.cluster.cgroups import Hierarchy, Limits, find
 from lapdev.cluster.manifests import Resources
-from lapdev.cluster.sandbox import Program
+from lapdev.cluster.sandbox import OpenSandbox, Place, Program
+from lapdev.cluster.spawner import Spawner
+from lapdev.cluster.subnets import LOOPBACK_RANGE, AddressPlan
 from lapdev.errors import ClusterError
 from tests.cluster.sandboxes import PATH, Ground, ground, run
 from tests.support import needs
@@ -287,6 +289,52 @@ async def check_beside(place: Ground, resources: Resources) -> None:
 def test_a_container_over_its_memory_limit_is_ended_and_counted() -> None:
     needs.cgroups()
     in_outer(check_memory)()
+
+
+LEAVE = """
+import os
+from lapdev.cluster.cgroups import find
+from lapdev.cluster.manifests import Resources
+limits = find()
+limits.pod("shop", "web-x").enter("web", Resources(memory_limit=1 << 26))
+print(limits.instance, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_manager_left_goes_with_the_next() -> None:
+    needs.cgroups()
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVE],
+        capture_output=True,
+        text=True,
+        cwd=needs.PROJECT,
+        check=False,
+    )
+    limits = find()
+    limits.instance = done.stdout.strip()
+    assert own_groups(limits), done.stderr
+    find().remove_left_cgroups()
+    assert own_groups(limits) == []
+
+
+async def test_without_namespaces_limits_are_kept_as_well(tmp_path: Path) -> None:
+    needs.cgroups()
+    limits = find()
+    spawner = Spawner(sys.executable, isolation=False)
+    await spawner.start()
+    subnet = AddressPlan(LOOPBACK_RANGE).take()
+    place = Place("web-x", "shop", subnet.pods.take(), subnet, "", tmp_path)
+    pod = OpenSandbox(spawner, place, limits)
+    eat = [sys.executable, "-S", "-c", EAT]
+    hungry = Resources(memory_limit=64 * MEBIBYTE)
+    child = await pod.spawn(Program(eat, PATH, "/", container="web", resources=hungry))
+    assert await child.wait() == -signal.SIGKILL
+    assert pod.oom_kills("web") == 1
+    await pod.kill()
+    await spawner.aclose()
+    limits.aclose()
+    assert own_groups(limits) == []
 
 
 async def check_processors(folder: Path) -> None:

@@ -53,13 +53,17 @@ def test_names_come_from_the_pods_files_whatever_the_machine_asks() -> None:
 
 
 def test_every_file_has_a_placeholder_for_machines_without_it(tmp_path: Path) -> None:
-    files = write_pod_files(tmp_path, NAMES)
+    (tmp_path / "switch").write_text("hosts: mdns\n")
+    files = write_pod_files(tmp_path, NAMES, tmp_path / "switch")
     assert set(files) == {f"/etc/{name}" for name in NAMED}
     assert Path(files["/etc/hosts"]).read_text() == hosts_text(NAMES)
     assert Path(files["/etc/resolv.conf"]).read_text() == resolver_text(NAMES)
     assert Path(files["/etc/hostname"]).read_text() == "web-x\n"
     placeholders = {path.name for path in (tmp_path / "placeholders").iterdir()}
     assert placeholders == NAMED
+    assert Path(files["/etc/nsswitch.conf"]).read_text() == "hosts: files dns\n"
+    without = write_pod_files(tmp_path / "other", NAMES, tmp_path / "none")
+    assert set(without) == set(files) - {"/etc/nsswitch.conf"}
 
 
 def test_only_what_a_covered_folder_would_hide_is_kept(tmp_path: Path) -> None:
