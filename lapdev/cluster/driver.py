@@ -104,6 +104,8 @@ class Driver(Protocol):
 
         Raises:
             ConfigError: a manifest cannot run here; names object, container and remedy.
+            ClusterError: there is no room for it: more services than addresses, more namespaces
+                than networks. Nothing has changed then.
         """
 
     async def delete(self, namespace: str) -> None:
@@ -122,12 +124,16 @@ class Driver(Protocol):
         """`callback(namespace)` runs after each change of `status`."""
 
     def service_host(self, namespace: str, service: str) -> str:
-        """The stable host other pods dial for a service: an address, or a DNS name."""
+        """The stable host sidecars of other pods dial for a service, headless or not.
+
+        An address, or a DNS name that needs no pod's resolver; of an ExternalName that name.
+        """
 
     def endpoints(self, namespace: str, service: str, port: int) -> tuple[str, ...]:
         """`host:port` of each ready pod behind a service port (its sidecar, where it has one).
 
-        Empty while none is ready. Raises NoRoute when the namespace has no such service port.
+        Empty while none is ready. Raises NoRoute when the namespace has no such service port, or
+        the service is only another name for a host (ExternalName).
         """
 
     def logs(self, namespace: str, query: LogQuery) -> AsyncIterator[LogLine]:
