@@ -140,5 +140,6 @@ class Driver(Protocol):
         """What the workload's containers print, those of its ended pods that are still known too.
 
         With `follow` it goes on until it is closed, through restarts and new pods. A reader too
-        slow for what is printed misses lines; it is told so by a line of ours.
+        slow for what is printed misses lines; it is told so by a line of ours. Raises NotFound,
+        when the first line is asked for, where the namespace has no such workload.
         """
