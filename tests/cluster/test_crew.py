@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ def seconds(number: float) -> Any:
 PROBE = {"exec": {"command": ["asked"]}, "periodSeconds": 1}
 
 
-def native(name: str, **more: Any) -> dict[str, Any]:
-    return sh(name, "x", restartPolicy="Always", **more)
+def native(name: str, script: str = "x", **more: Any) -> dict[str, Any]:
+    return sh(name, script, restartPolicy="Always", **more)
 
 
 def test_init_containers_run_one_after_the_other_and_then_all_others(tmp_path: Path) -> None:
@@ -301,3 +302,66 @@ def test_a_volume_that_cannot_be_made_ends_the_work(
         assert str(stage.failure) == why
 
     assert on_stage(tmp_path, {"containers": [sh("web", "x")]}, steps) == []
+
+
+NAMES = ("a", "b", "c", "d", "e")
+
+
+def random_spec(dice: random.Random) -> dict[str, Any]:
+    """Some of the containers, each in one of three parts, with one of two scripts."""
+    chosen = dice.sample(NAMES, dice.randint(1, len(NAMES)))
+    parts: dict[str, list[dict[str, Any]]] = {"initContainers": [], "containers": []}
+    for index, name in enumerate(chosen):
+        script = dice.choice(("x", "y"))
+        if index == 0 or dice.random() < 0.4:
+            parts["containers"].append(sh(name, script))
+        elif dice.random() < 0.5:
+            parts["initContainers"].append(sh(name, script))
+        else:
+            parts["initContainers"].append(native(name, script))
+    return parts
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_changes_and_deaths_lead_to_what_was_asked_for_last(tmp_path: Path, seed: int) -> None:
+    dice = random.Random(seed)
+
+    def behave(child: StandInChild) -> None:
+        child.stubborn = dice.random() < 0.2
+        if dice.random() < 0.3:
+            later = dice.expovariate(1)
+            asyncio.get_running_loop().call_later(later, child.end, dice.randint(0, 1))
+
+    async def steps(stage: Stage) -> None:
+        for _ in range(20):
+            await asyncio.sleep(dice.choice((0, 0.01, 0.3, 2, 40)))
+            if dice.random() < 0.5:
+                stage.update(**random_spec(dice))
+            else:
+                alive = [c for each in stage.sandbox.children.values() for c in each if c.running]
+                for child in dice.sample(alive, min(1, len(alive))):
+                    child.end(-9)
+        wanted_last = random_spec(dice)
+        stage.sandbox.behave = {
+            container["name"]: ends(0)
+            for container in wanted_last["initContainers"]
+            if "restartPolicy" not in container
+        }
+        stage.update(**wanted_last)
+        await asyncio.sleep(200)
+        # What began before the behaviour changed may still wait for its end.
+        for name in stage.sandbox.behave:
+            for child in stage.sandbox.children.get(name, []):
+                child.end(0)
+        await asyncio.sleep(200)
+        assert stage.crew.complete
+        running = {
+            name: sum(child.running for child in children)
+            for name, children in stage.sandbox.children.items()
+            if any(child.running for child in children)
+        }
+        kept = {m.process.name: 1 for m in stage.lineup if m.part != "init"}
+        assert running == kept
+        assert all(stage.process(name).ready for name in kept)
+
+    on_stage(tmp_path, random_spec(dice), steps, behave=dict.fromkeys(NAMES, behave))
