@@ -21,6 +21,9 @@ from lapdev.errors import ConfigError
 COMPOSE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 KUSTOMIZE_TIMEOUT = 120.0
+_NODES = (yaml.ScalarEvent, yaml.AliasEvent, yaml.CollectionStartEvent)
+# Deeper, PyYAML takes its time; and nothing is.
+_DEPTH_LIMIT = 100
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -47,8 +50,7 @@ class _Text:
 
     @property
     def is_compose(self) -> bool:
-        keys = _top_level_keys(self.text)
-        return bool(keys & {"services", "include"}) and "kind" not in keys
+        return _is_compose(self.text)
 
 
 def read_application(
@@ -189,12 +191,26 @@ def _kustomize(folder: Path) -> str:
     )
 
 
-def _top_level_keys(text: str) -> set[str]:
-    """Of the first document; empty where it is no mapping, or no YAML: reading it says why."""
+def _is_compose(text: str) -> bool:
+    """The first document's keys say so; what is no YAML is not, and reading it says why."""
+    depth = 0
+    at_key = True
     try:
-        node = next(iter(yaml.compose_all(text, yaml.SafeLoader)), None)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return set()
-    if not isinstance(node, yaml.MappingNode):
-        return set()
-    return {key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)}
+        for event in yaml.parse(text, yaml.SafeLoader):
+            is_list = depth == 0 and isinstance(event, yaml.SequenceStartEvent)
+            if is_list or depth > _DEPTH_LIMIT or isinstance(event, yaml.DocumentEndEvent):
+                return False
+            if depth == 1 and isinstance(event, _NODES):
+                if at_key and isinstance(event, yaml.ScalarEvent):
+                    if event.value in ("kind", "apiVersion"):
+                        return False
+                    if event.value in ("services", "include"):
+                        return True
+                at_key = not at_key
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    except (yaml.YAMLError, ValueError):
+        return False
+    return False

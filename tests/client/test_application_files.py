@@ -102,6 +102,31 @@ def test_a_compose_file_is_told_from_manifests_by_its_content(tmp_path: Path) ->
     assert application.files == {str(folder / "any.yaml")}
 
 
+@pytest.mark.parametrize(
+    ("text", "is_compose"),
+    [
+        ("x-a: &a {kind: b}\n*a : services\nservices: {}", True),
+        ("[services]: {}\nname: x\ninclude: []", True),
+        ("kind: 5\nservices: {}", False),
+        ("a: {services: {}}", False),
+        ("- services", False),
+        ("services", False),
+        ("a: 1\n---\nservices: {}", False),
+        ("[" * 100_000, False),
+        ("a: \x07", False),
+        ("", False),
+    ],
+)
+def test_only_the_first_documents_own_keys_count(
+    tmp_path: Path, text: str, is_compose: bool
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_application([str(write(tmp_path, a_yaml=text) / "a.yaml")], {})
+    manifests_say = ("has no kind", "is not a Kubernetes object", "holds no object", "not YAML")
+    refused_as_manifest = any(words in caught.value.detail for words in manifests_say)
+    assert refused_as_manifest != is_compose
+
+
 @pytest.mark.parametrize("name", ["compose.yaml", "compose.yml", "docker-compose.yml"])
 def test_a_folder_with_a_compose_file_is_that_project(tmp_path: Path, name: str) -> None:
     folder = write(tmp_path / "Shop", zzz_yaml=OBJECTS)

@@ -20,7 +20,7 @@ from lapdev.cluster.compose.previews import (
 from lapdev.cluster.compose.reading import Reading, read_service
 from lapdev.cluster.compose.service import ComposeService
 from lapdev.cluster.compose.sources import Files, Reader, folder_of
-from lapdev.cluster.compose.values import Value, dns_label
+from lapdev.cluster.compose.values import Value, dns_label, is_plain_text
 from lapdev.cluster.compose.volumes import Volumes
 from lapdev.errors import ConfigError
 
@@ -80,7 +80,24 @@ def convert(
         *(service_object(project, s, tcp_ports(s)) for s in services if s.ports),
         *ingress_objects(project, hosts),
     ]
+    _refuse_what_is_no_text(objects)
     return Conversion(project, tuple(objects), notes.all(), reader.read)
+
+
+def _refuse_what_is_no_text(objects: Sequence[Object]) -> None:
+    """The last resort, for what Dockerfiles and the environment say."""
+    waiting: list[object] = list(objects)
+    while waiting:
+        match waiting.pop():
+            case dict() as mapping:
+                waiting += [*mapping, *mapping.values()]
+            case list() as items:
+                waiting += items
+            case str() as text if not is_plain_text(text):
+                raise ConfigError(
+                    f"{text!r:.80} contains a NUL byte or half a character",
+                    hint="look for it in Dockerfiles, env files and the environment",
+                )
 
 
 class _Notes:

@@ -28,6 +28,14 @@ def scalar_text(value: object) -> str:
     return str(value)
 
 
+def is_plain_text(text: str) -> bool:
+    """A program can be handed it: it has no NUL, and is all of Unicode characters."""
+    try:
+        return "\0" not in text and bool(text.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word most like this one, or nothing."""
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
@@ -115,8 +123,8 @@ class Value:
         if self.value is None or isinstance(self.value, (dict, list)):
             self.wrong_type("text")
         result = scalar_text(self.value)
-        if "\0" in result:
-            self.fail("contains a NUL byte", "leave it out")
+        if not is_plain_text(result):
+            self.fail("contains a NUL byte or half a character", "leave it out")
         return result
 
     def boolean(self, default: bool = False) -> bool:

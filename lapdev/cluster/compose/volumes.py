@@ -158,6 +158,8 @@ class Volumes:
         }
 
     def _content(self, value: Value, lookup: Callable[[str], str | None]) -> bytes:
+        if value.child("external").boolean():
+            return self._external(value, lookup)
         given = [key for key in ("file", "environment", "content") if value.child(key)]
         if len(given) != 1:
             value.fail(
@@ -180,6 +182,17 @@ class Volumes:
                 return found.encode("utf-8", "surrogateescape")
             case _:
                 return source.text().encode()
+
+    def _external(self, value: Value, lookup: Callable[[str], str | None]) -> bytes:
+        """What Docker or Uffizzi would keep is taken from the environment."""
+        name = value.child("name").text(str(value.path[-1]))
+        found = lookup(name)
+        if found is None:
+            value.fail(
+                f"is external, and variable {name} is not set",
+                f"set {name} in the environment or .env, or give it file or content",
+            )
+        return found.encode("utf-8", "surrogateescape")
 
     def _object(self, kind: str, key: str, wanted: str, at: Value) -> Object:
         """The object for that entry of the project, made when first asked for."""

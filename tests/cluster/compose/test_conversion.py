@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lapdev.errors import ConfigError
@@ -388,3 +390,17 @@ def test_the_nearest_known_key_is_suggested() -> None:
         project("services:\n  web:\n    comand: x\n")
     assert caught.value.detail == "compose.yaml:3: services.web.comand: there is no such key"
     assert caught.value.hint == "did you mean 'command'?"
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ('services: {web: {command: "x \\ud800"}}', {}),
+        ("services: {web: {build: .}}", {"files": {"Dockerfile": 'FROM x\nCMD ["\\ud800"]'}}),
+        ("services: {web: {command: x, environment: [A]}}", {"environ": {"A": "\udcff"}}),
+    ],
+)
+def test_what_no_program_can_be_handed_is_refused(text: str, given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="half a character") as caught:
+        project(text, **given)
+    assert caught.value.hint

@@ -86,6 +86,7 @@ def test_configs_and_secrets_become_files() -> None:
         secrets:
           key: {environment: API_KEY}
           file: {file: ./secret.txt}
+          unused: {external: true}
         """,
         files={"two.bin": b"\xff\x00", "secret.txt": "hidden"},
         environ={"LEVEL": "debug", "API_KEY": "k"},
@@ -106,7 +107,9 @@ def test_configs_and_secrets_become_files() -> None:
 @pytest.mark.parametrize(
     ("secret", "problem"),
     [
-        ("{external: true}", "its content is elsewhere"),
+        ("{}", "its content is elsewhere"),
+        ("{external: true}", "is external, and variable s is not set"),
+        ("{external: true, name: KEY}", "is external, and variable KEY is not set"),
         ("{file: a, content: b}", "has file and content"),
         ("{file: gone}", "there is no file"),
         ("{environment: NO}", "variable NO is not set"),
@@ -119,6 +122,15 @@ def test_a_secret_without_content_is_refused(secret: str, problem: str) -> None:
         project(f"services: {{a: {{command: x, secrets: [s]}}}}\nsecrets: {{s: {secret}}}")
     assert caught.value.detail.startswith("compose.yaml:2: secrets.s")
     assert caught.value.hint
+
+
+def test_an_external_secret_comes_from_the_environment() -> None:
+    found = project(
+        "services: {a: {command: x, secrets: [pg]}}\n"
+        "secrets: {pg: {external: true, name: PG_PASSWORD}}",
+        environ={"PG_PASSWORD": "hidden"},
+    )
+    assert accepted(found).configs_by_name()["Secret", "pg"].data == {"content": b"hidden"}
 
 
 def test_two_volumes_of_one_name_are_refused() -> None:
