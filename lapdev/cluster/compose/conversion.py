@@ -18,6 +18,7 @@ from lapdev.cluster.compose.previews import (
     with_ports,
 )
 from lapdev.cluster.compose.reading import Reading, read_service
+from lapdev.cluster.compose.running import refuse_missing_commands
 from lapdev.cluster.compose.service import ComposeService
 from lapdev.cluster.compose.sources import Files, Reader, folder_of
 from lapdev.cluster.compose.values import Value, dns_label, is_plain_text
@@ -65,6 +66,7 @@ def convert(
     active, inactive = _active(root, {*profiles, *_listed(variables)})
     around = Reading(reader, folder, variables.get, notes.add)
     services = [read_service(name, value, around) for name, value in active]
+    refuse_missing_commands([s.at for s in services], [s.words for s in services])
     _refuse_same_label(services)
     _note_names(services, notes)
     hosts = preview_hosts(root, services, notes.add)

@@ -142,7 +142,7 @@ def _environment(service: Value, image: dict[str, str], around: Reading) -> dict
     found = {n: v for n, v in image.items() if not _OF_THE_MACHINE.fullmatch(n)}
     for item in service.child("env_file").items():
         found |= _env_file(item, around)
-    for name, item in service.child("environment").members():
+    for name, item in _pairs(service.child("environment")):
         if not name or "=" in name or "\0" in name:
             item.fail(f"{name!r} is not a variable's name", "leave out '=' and NUL")
         value = around.lookup(name) if item.value is None else item.text()
@@ -151,6 +151,14 @@ def _environment(service: Value, image: dict[str, str], around: Reading) -> dict
         else:
             found[name] = value
     return {name: value for name, value in found.items() if name}
+
+
+def _pairs(value: Value) -> list[tuple[str, Value]]:
+    """A mapping's members; a list that could not be made one has something else in it."""
+    for item in value.items() if isinstance(value.value, list) else ():
+        if isinstance(item.value, (dict, list)):
+            item.fail("is no text", "write - NAME=value, or NAME: value without the dash")
+    return value.members()
 
 
 def _env_file(item: Value, around: Reading) -> dict[str, str]:
@@ -249,7 +257,7 @@ def _extra_hosts(service: Value, note: Note) -> tuple[tuple[str, str], ...]:
 
 
 def _labels(service: Value) -> dict[str, str]:
-    return {name: item.text("") for name, item in service.child("labels").members()}
+    return {name: item.text("") for name, item in _pairs(service.child("labels"))}
 
 
 def _resources(service: Value) -> Limits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lapdev.cluster.compose.dockerfile import ImageHints
@@ -30,6 +31,7 @@ class Launch:
 @dataclass(frozen=True, slots=True)
 class Started:
     words: tuple[str, ...]
+    """Empty, or no program's, where nobody says what to run."""
     working_dir: str
     is_images_own: bool
     """The words are the Dockerfile's: nothing in the Compose file replaces them."""
@@ -42,14 +44,8 @@ class Started:
 
 
 def launch(service: Value, own: tuple[str, ...], hints: ImageHints, around: Launch) -> Started:
-    """`own` is what `x-lapdev.command` says.
-
-    Raises:
-        ConfigError: nobody says what to run; the hint does, for images that are known.
-    """
+    """`own` is what `x-lapdev.command` says. See `refuse_missing_commands` for what lacks words."""
     words, is_images_own = _words(service, own, hints)
-    if not words or words[0].startswith("-"):
-        _no_command(service, words)
     if not own:
         words = tuple(_localise(word, hints, around) for word in words)
     return Started(words, _working_dir(service, hints, around), is_images_own, hints, around)
@@ -69,16 +65,37 @@ def _words(service: Value, own: tuple[str, ...], hints: ImageHints) -> tuple[tup
     return (*hints.entrypoint, *(given if command else hints.command)), not command
 
 
-def _no_command(service: Value, words: tuple[str, ...]) -> None:
-    image = service.child("image").text("")
-    known = known_command(image, words)
-    example = json.dumps(known or "…")
-    problem = f"service {service.path[-1]!r} has no command to run on this machine"
-    if image:
+def refuse_missing_commands(services: Sequence[Value], words: Sequence[Sequence[str]]) -> None:
+    """Every service says what to run, or the complaint names all that do not, with the remedy."""
+    missing = [
+        (service, given)
+        for service, given in zip(services, words, strict=True)
+        if not given or given[0].startswith("-")
+    ]
+    if not missing:
+        return
+    names = ", ".join(repr(service.path[-1]) for service, _ in missing)
+    verb = "services {} have" if len(missing) > 1 else "service {} has"
+    problem = f"{verb.format(names)} no command to run on this machine"
+    (first, given), *others = missing
+    image = first.child("image").text("")
+    if not others and given:
+        problem = f"service {names}: {given[0]!r} is an argument, not a program"
+    elif not others and image:
         problem += f" (image {image!r:.100} is not run)"
-    if words:
-        problem = f"service {service.path[-1]!r}: {words[0]!r} is an argument, not a program"
-    service.fail(problem, f"add to the service: x-lapdev: {{command: {example}}}")
+    elif not others:
+        problem += " (no Dockerfile says one)"
+    else:
+        problem += " (images are not run)"
+    remedies = "; ".join(
+        f"{service.path[-1]}: {_remedy(service, words)}" for service, words in missing
+    )
+    first.fail(problem, f"add x-lapdev to the service{'s' if others else ''}: {remedies}")
+
+
+def _remedy(service: Value, words: Sequence[str]) -> str:
+    known = known_command(service.child("image").text(""), words) or "what to run"
+    return f"x-lapdev: {{command: {json.dumps(known, ensure_ascii=False)}}}"
 
 
 def _working_dir(service: Value, hints: ImageHints, around: Launch) -> str:

@@ -113,7 +113,7 @@ class ComposeService:
     at: Value
     image: str
     words: tuple[str, ...]
-    """What runs, never empty."""
+    """What runs."""
     working_dir: str
     env: dict[str, str]
     ports: tuple[Port, ...]

@@ -209,8 +209,8 @@ def test_an_image_without_a_command_is_refused_with_the_line_to_add() -> None:
     with pytest.raises(ConfigError) as caught:
         project(WORDPRESS, environ={"DB_PASSWORD": "x"})
     assert caught.value.detail.startswith("compose.yaml:5: services.db: ")
-    assert "--default-authentication" in caught.value.detail
-    assert "x-lapdev: {command: " in caught.value.hint
+    assert "'db', 'wordpress' have no command" in caught.value.detail
+    assert "db: x-lapdev: {command: " in caught.value.hint
     assert "mariadbd" in caught.value.hint
 
 

@@ -185,7 +185,8 @@ def test_profiles_choose_services() -> None:
         ("extra_hosts: [a]", "is no address"),
         ("extra_hosts: ['a:b c']", "is no address"),
         ("mem_limit: much", "is not a size"),
-        ("environment: [[1]]", "is a list, not a mapping"),
+        ("environment: [A=1, {B: 2}]", r"environment\[1\]: is no text"),
+        ("environment: 5", "is a number, not a mapping"),
         ('environment: {A: "a\\0b"}', "NUL"),
     ],
 )

@@ -112,3 +112,16 @@ def test_a_service_without_a_command_is_told_what_to_add(
 def test_a_dockerfile_that_is_not_there_is_told() -> None:
     found = project("services: {web: {build: ./nowhere, command: x}}")
     assert any("nowhere/Dockerfile" in note for note in found.notes)
+
+
+def test_all_services_without_a_command_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        project("services: {db: {image: 'redis:7'}, web: {build: .}, api: {command: x}}")
+    assert caught.value.detail == (
+        "compose.yaml:1: services.db: services 'db', 'web' have no command to run on this machine"
+        " (images are not run)"
+    )
+    assert caught.value.hint == (
+        'add x-lapdev to the services: db: x-lapdev: {command: "redis-server"};'
+        ' web: x-lapdev: {command: "what to run"}'
+    )
