@@ -18,6 +18,7 @@ from lapdev.cluster.port_clash import clash_lines, explain_clash
 from lapdev.cluster.probes import Ask, wait_started, wait_yes, watch_alive, watch_ready
 from lapdev.cluster.programs import sealed_document
 from lapdev.cluster.sandbox import Program, Sandbox
+from lapdev.cluster.sidecar_forks import SidecarForks
 from lapdev.cluster.spawner import Child
 from lapdev.cluster.supervised import CONTAINER_BACKOFF, SIDECAR_BACKOFF, Run
 from lapdev.net.tasks import Tasks
@@ -155,8 +156,11 @@ class SidecarRole:
         launch: Callable[[], SidecarLaunch],
         revoke: Callable[[], None],
         held_ports: HeldPorts,
+        forks: SidecarForks | None = None,
     ) -> None:
+        """Without `forks` every sidecar is a program of its own."""
         self._plan = plan
+        self._forks = forks
         self._options = options
         self._launch = launch
         self._held_ports = held_ports
@@ -165,6 +169,8 @@ class SidecarRole:
     async def start(self, sandbox: Sandbox, output: int) -> Child:
         fd = sealed_document(self._launch())
         try:
+            if self._forks is not None:
+                return await sandbox.fork_sidecar(self._forks, fd, output)
             argv = [*self._options.sidecar_argv(), "--launch-fd", str(fd)]
             program = Program(argv, base_environment(), "/", output, (fd,))
             return await sandbox.spawn(program, sidecar=True)

@@ -18,6 +18,7 @@ from lapdev.cluster.namespaces import in_outer
 from lapdev.cluster.network import Network
 from lapdev.cluster.options import LocalOptions
 from lapdev.cluster.pod import PodInfo
+from lapdev.cluster.sidecar_forks import SidecarForks
 from lapdev.cluster.spawner import Spawner
 from lapdev.cluster.subnets import ISOLATED_RANGE, LOOPBACK_RANGE, AddressPlan
 from lapdev.cluster.volumes import remove_claims
@@ -43,10 +44,13 @@ class LocalDriver:
         self.options = options
         self.detail = ""
         network = Network() if options.isolation else None
+        spawner = Spawner(options.python, isolation=options.isolation)
+        ours = not options.sidecar_command
         self._machine = Machine(
             options=options,
             credentials=credentials,
-            spawner=Spawner(options.python, isolation=options.isolation),
+            spawner=spawner,
+            forks=SidecarForks(spawner, options.sidecar_argv()) if ours else None,
             network=network,
             plan=_address_plan(options),
             changed=self._notify,
@@ -82,6 +86,8 @@ class LocalDriver:
         await asyncio.gather(*(self._shut(name) for name in self._namespaces))
         if self._machine.network is not None:
             await self._machine.network.aclose()
+        if self._machine.forks is not None:
+            await self._machine.forks.aclose()
         await self._machine.spawner.aclose()
         self._machine.limits.aclose()
 

@@ -25,6 +25,7 @@ from lapdev.cluster.options import LocalOptions
 from lapdev.cluster.pod import Pod, Surroundings
 from lapdev.cluster.pod_files import kept_paths
 from lapdev.cluster.sandbox import IsolatedSandbox, OpenSandbox, Place, Sandbox
+from lapdev.cluster.sidecar_forks import SidecarForks
 from lapdev.cluster.spawner import Spawner
 from lapdev.cluster.subnets import AddressPlan, Subnet
 from lapdev.cluster.volumes import claim_folder, remove_claims
@@ -49,6 +50,8 @@ class Machine:
     changed: Callable[[str], None]
     limits: Limits = field(default_factory=Limits)
     """What was found out about this machine's cgroups."""
+    forks: SidecarForks | None = None
+    """None: sidecars are started as programs."""
 
     def claims_folder(self, namespace: str = "") -> Path:
         """Where claims are kept that outlive pods: of one namespace, or of all."""
@@ -151,6 +154,7 @@ class Ground:
             service_environment=self.environment,
             configs=self.configs,
             on_change=lambda: self.touch(workload),
+            forks=self.machine.forks,
         )
 
     def _make_sandbox(self, place: Place) -> Sandbox:

@@ -18,6 +18,7 @@ from lapdev.cluster.output import Output
 from lapdev.cluster.pod_phase import Entry, entries, unchanged
 from lapdev.cluster.programs import Situation, container_program, pod_facts, sidecar_launch
 from lapdev.cluster.sandbox import Place, Program, Sandbox
+from lapdev.cluster.sidecar_forks import SidecarForks
 from lapdev.cluster.supervised import Role, Supervised
 from lapdev.cluster.volumes import VolumeFolders, prepare, release
 from lapdev.cluster.wanted import WantedWorkload
@@ -36,6 +37,8 @@ class Surroundings:
     service_environment: Callable[[], dict[str, str]]
     configs: Callable[[], Configs]
     on_change: Callable[[], None]
+    forks: SidecarForks | None = None
+    """Makes sidecars; None: each is started as a program."""
 
 
 class PodProcesses:
@@ -140,7 +143,8 @@ class PodProcesses:
         def launch() -> SidecarLaunch:
             return sidecar_launch(plan, self._place, options, credentials.issue)
 
-        return SidecarRole(plan, options, launch, self.revoke, self._held_ports)
+        forks = self._around.forks
+        return SidecarRole(plan, options, launch, self.revoke, self._held_ports, forks)
 
     def _program(self, container: Container) -> Program:
         around = self._around

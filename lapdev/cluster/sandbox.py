@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import socket
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +21,7 @@ from lapdev.cluster.entry import Entry, mount_steps
 from lapdev.cluster.manifests import Resources
 from lapdev.cluster.network import Network
 from lapdev.cluster.pod_files import PodNames, write_pod_files
+from lapdev.cluster.sidecar_forks import SidecarForks
 from lapdev.cluster.sockets import (
     listening_ports,
     pid_namespace,
@@ -29,7 +29,15 @@ from lapdev.cluster.sockets import (
     processes,
     session_of,
 )
-from lapdev.cluster.spawner import ENTER_SCRIPT, PAUSE_SCRIPT, Child, Command, Spawner, watch_exit
+from lapdev.cluster.spawner import (
+    ENTER_SCRIPT,
+    PAUSE_SCRIPT,
+    Child,
+    Command,
+    Spawner,
+    receive,
+    watch_exit,
+)
 from lapdev.cluster.subnets import Subnet
 from lapdev.cluster.volumes import BindMount
 from lapdev.errors import ClusterError
@@ -87,6 +95,12 @@ class Sandbox(Protocol):
         """A new process in the pod. Raises ClusterError when the sandbox has gone.
 
         `beside`: with the mounts and the limits of that running child, whatever `program` says.
+        """
+
+    async def fork_sidecar(self, forks: SidecarForks, launch: int, output: int) -> Child:
+        """A sidecar that is a copy of another process. Descriptors stay the caller's.
+
+        Raises ClusterError when the sandbox has gone.
         """
 
     def listening_ports(self) -> frozenset[int]:
@@ -185,6 +199,13 @@ class IsolatedSandbox:
             self._started = [each for each in self._started if each.running] + [started]
         return child
 
+    async def fork_sidecar(self, forks: SidecarForks, launch: int, output: int) -> Child:
+        if self._pidfd < 0 or self._gone.is_set():
+            raise ClusterError(f"pod {self.place.name} has gone")
+        child = await forks.start(launch, output, self._pidfd)
+        self._outside = [known for known in self._outside if known.running] + [child]
+        return child
+
     def _prepare(self, entry: Entry, program: Program) -> _Started:
         """The entry has what the container is to have."""
         started = _Started(program.container)
@@ -250,7 +271,7 @@ class IsolatedSandbox:
             launcher = await _spawn(self._spawner, Command(argv, {}, (fd,)))
         finally:
             theirs.close()
-        message, self._pid = await _receive(self._control)
+        message, self._pid = await receive(self._control)
         if message != b"hello":
             raise ClusterError(f"pod {self.place.name} could not get namespaces of its own")
         self._pidfd = os.pidfd_open(self._pid)
@@ -258,7 +279,7 @@ class IsolatedSandbox:
         await launcher.wait()
         await self._network.add_pod(self.place.bridge, self._pid)
         self._control.send(json.dumps(self._plan(files)).encode())
-        message, _ = await _receive(self._control)
+        message, _ = await receive(self._control)
         if message != b"ready":
             raise ClusterError(f"cannot prepare pod {self.place.name}: {message.decode()}")
 
@@ -299,6 +320,11 @@ class OpenSandbox:
             argv = self._spawner.script(ENTER_SCRIPT, *words)
             fds = (*entry.fds, *program.fds)
             child = await _spawn(self._spawner, Command(argv, program.env, fds, program.output))
+        self._children = [known for known in self._children if known.running] + [child]
+        return child
+
+    async def fork_sidecar(self, forks: SidecarForks, launch: int, output: int) -> Child:
+        child = await forks.start(launch, output)
         self._children = [known for known in self._children if known.running] + [child]
         return child
 
@@ -349,17 +375,3 @@ def _names(place: Place) -> PodNames:
         subdomain=place.subdomain,
         host_aliases=place.host_aliases,
     )
-
-
-async def _receive(control: socket.socket) -> tuple[bytes, int]:
-    """One message and its sender's process id; an empty one when the other end is gone."""
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(control.fileno(), readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(control.fileno())
-    message, ancillary, _, _ = control.recvmsg(65536, socket.CMSG_SPACE(12))
-    pid = struct.unpack("=III", ancillary[0][2])[0] if ancillary else 0
-    return message, pid

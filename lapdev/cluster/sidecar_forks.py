@@ -1,71 +1,41 @@
 """The manager's end of the sidecars' fork server: copies are asked for, and their ends known.
 
-The server's own talk is in `lapdev.sidecar.fork_server`. A killed server takes no sidecar of an
-isolated pod with it; the next start makes another server.
+The server's own talk is in `lapdev.sidecar.fork_server`. A killed server takes its sidecars with
+it; the next start makes another server.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
-from dataclasses import dataclass, field
 
 from lapdev.cluster.options import base_environment
-from lapdev.cluster.sandbox import _receive as receive
-from lapdev.cluster.spawner import ENTER_SCRIPT, Child, Command, Spawner, watch_exit
+from lapdev.cluster.spawner import ENTER_SCRIPT, Child, Command, Spawner, receive, watch_exit
 from lapdev.errors import ClusterError
 
 UNKNOWN_STATUS = -signal.SIGKILL
 """Of a sidecar whose server did not live to tell it: then something killed both."""
 
 
-@dataclass(slots=True, eq=False)
-class ForkedSidecar:
-    """A running sidecar that is no child of ours; stands where a `Child` does."""
+def _watch(pid: int, own: socket.socket) -> Child:
+    """The sidecar that has said hello on `own`, which is closed when its end is known."""
+    child = Child(pid)
+    loop = asyncio.get_running_loop()
 
-    pid: int
-    """As the manager sees it."""
-    _own: socket.socket
-    _exited: asyncio.Future[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._exited = asyncio.get_running_loop().create_future()
-
-    @property
-    def running(self) -> bool:
-        return not self._exited.done()
-
-    async def wait(self) -> int:
-        """The exit status; minus the signal's number when a signal ended it."""
-        return await asyncio.shield(self._exited)
-
-    def signal(self, number: int) -> None:
-        """It and those it started have been sent the signal, if they still run."""
-        if self.running:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
-
-    def watch(self, pidfd: int) -> None:
-        """Takes the descriptor, whose process is this one."""
-        watch_exit(pidfd, self._ended)
-
-    def _ended(self) -> None:
-        # The server tells the status when it has reaped: about now, and a little before or after.
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._own.fileno(), self._told)
-
-    def _told(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._own.fileno())
+    def told() -> None:
+        loop.remove_reader(own.fileno())
         try:
-            status = os.waitstatus_to_exitcode(int(self._own.recv(64)))
+            status = os.waitstatus_to_exitcode(int(own.recv(64)))
         except (OSError, ValueError):
             status = UNKNOWN_STATUS
-        self._own.close()
-        if not self._exited.done():
-            self._exited.set_result(status)
+        own.close()
+        child.ended(status)
+
+    # The server tells the status when it has reaped: about when the process ends, or just after.
+    watch_exit(os.pidfd_open(pid), lambda: loop.add_reader(own.fileno(), told))
+    return child
 
 
 class SidecarForks:
@@ -84,7 +54,7 @@ class SidecarForks:
         """0 while there is none."""
         return self._server.pid if self._server is not None and self._server.running else 0
 
-    async def start(self, launch: int, output: int, holder: int = -1) -> ForkedSidecar:
+    async def start(self, launch: int, output: int, holder: int = -1) -> Child:
         """A new sidecar. Descriptors stay the caller's; `holder` is the pod's pidfd, if isolated.
 
         Raises:
@@ -102,15 +72,13 @@ class SidecarForks:
             message, pid = await receive(ours)
             if message != b"hello":
                 raise ClusterError("the sidecars' fork server made no sidecar")
-            sidecar = ForkedSidecar(pid, ours)
-            sidecar.watch(os.pidfd_open(pid))
+            return _watch(pid, ours)
         except OSError as exc:
             ours.close()
             raise ClusterError(f"cannot start a sidecar: {exc}") from exc
         except BaseException:
             ours.close()
             raise
-        return sidecar
 
     async def aclose(self) -> None:
         """The server has ended; sidecars are their pods' to end. Idempotent."""

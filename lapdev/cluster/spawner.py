@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 import socket
+import struct
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -40,19 +41,24 @@ class Command:
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """A started process of ours."""
+    """A started process, the leader of its process group."""
 
-    process: subprocess.Popen[bytes]
-    pid: int = field(init=False)
+    pid: int
+    """As the manager sees it."""
     _exited: asyncio.Future[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pid = self.process.pid
         self._exited = asyncio.get_running_loop().create_future()
-        watch_exit(os.pidfd_open(self.pid), self._reap)
 
-    def _reap(self) -> None:
-        status = self.process.wait()
+    @classmethod
+    def of(cls, process: subprocess.Popen[bytes]) -> Child:
+        """A process that this one has started, and reaps."""
+        child = cls(process.pid)
+        watch_exit(os.pidfd_open(process.pid), lambda: child.ended(process.wait()))
+        return child
+
+    def ended(self, status: int) -> None:
+        """It has ended: told once, by whoever learns the status."""
         if not self._exited.done():
             self._exited.set_result(status)
 
@@ -83,6 +89,23 @@ def watch_exit(pidfd: int, callback: Callable[[], None]) -> None:
         callback()
 
     loop.add_reader(pidfd, ended)
+
+
+async def receive(control: socket.socket) -> tuple[bytes, int]:
+    """One message and its sender's process id; an empty one when the other end is gone.
+
+    The socket does not block and has SO_PASSCRED.
+    """
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(control.fileno(), readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(control.fileno())
+    message, ancillary, _, _ = control.recvmsg(65536, socket.CMSG_SPACE(12))
+    pid = struct.unpack("=III", ancillary[0][2])[0] if ancillary else 0
+    return message, pid
 
 
 class Spawner:
@@ -117,7 +140,7 @@ class Spawner:
             command.pid_namespace = await self._living_reaper()
         forking = loop.run_in_executor(self._thread, _fork, command)
         try:
-            return Child(await asyncio.shield(forking))
+            return Child.of(await asyncio.shield(forking))
         except asyncio.CancelledError:
             # Nobody will ever hear of this process again.
             forking.add_done_callback(_discard)
@@ -160,7 +183,7 @@ class Spawner:
             raise ClusterError(f"cannot make a PID namespace for pods: {exc}") from exc
         finally:
             theirs.close()
-        self._reaper = Child(process)
+        self._reaper = Child.of(process)
         self._reaper_pidfd = os.pidfd_open(process.pid)
 
 
@@ -170,7 +193,7 @@ def _new_thread() -> ThreadPoolExecutor:
 
 def _discard(forking: asyncio.Future[subprocess.Popen[bytes]]) -> None:
     if not forking.cancelled() and forking.exception() is None:
-        Child(forking.result()).signal(signal.SIGKILL)
+        Child.of(forking.result()).signal(signal.SIGKILL)
 
 
 def _fork_reaper(command: Command) -> subprocess.Popen[bytes]:

@@ -42,6 +42,7 @@ _RESOLVE_NO_MAGICLINKS = 2
 _RESOLVE_BENEATH = 8
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_NO_NEW_PRIVS = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -133,6 +134,11 @@ def die_with_parent(signal_number: int = 9) -> None:
     A later change of credentials takes it back; so it comes after them.
     """
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl PDEATHSIG")
+
+
+def set_name(name: str) -> None:
+    """What `ps -o comm` calls this thread: at most 15 octets."""
+    _check(_libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0), "prctl NAME")
 
 
 def give_up_new_privileges() -> None:

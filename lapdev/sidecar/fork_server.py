@@ -8,7 +8,7 @@ The talk, over a SOCK_SEQPACKET socket: one message per sidecar, `pod` or `open`
 a socket of the sidecar's own, its launch document, where its output goes and, for `pod`, a pidfd of
 the pod's holder. On the sidecar's own socket the copy says `hello` (whoever receives it learns the
 process id from the message's credentials), and once it has ended this process says its exit status
-as `waitpid` has it. The other end gone, this process ends; `open` copies end with it.
+as `waitpid` has it. The other end gone, this process ends, and its copies with it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from lapdev.errors import ConfigError, LapdevError
 from lapdev.serve import error_line, serve
 from lapdev.settings import SidecarSettings
 
+PROCESS_NAME = "lapdev-sidecar"
+"""Tells the copies from their original, whose command line they have."""
 MESSAGE_BYTES = 64
 MOST_DESCRIPTORS = 4
 PRELOADED = ("uvloop", "lapdev.sidecar.app", "lapdev.tunnel")
@@ -126,11 +128,7 @@ class ForkServer:
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.close(output)
-            if isolated:
-                enter.join("sidecar", holder[0])
-            else:
-                syscalls.die_with_parent()
-            syscalls.give_up_new_privileges()
+            enter.join("sidecar" if isolated else "process", holder[0] if isolated else -1)
             own.send(b"hello")
             own.close()
             serve("sidecar", dataclasses.replace(self._settings, fork_fd=-1, launch_fd=launch))
@@ -146,6 +144,7 @@ class ForkServer:
 
     def _forget_the_server(self) -> None:
         os.setsid()
+        syscalls.set_name(PROCESS_NAME)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)

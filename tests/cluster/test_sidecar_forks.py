@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from lapdev.cluster.driver import SidecarLaunch
-from lapdev.cluster.sidecar_forks import ForkedSidecar, SidecarForks
-from lapdev.cluster.spawner import Spawner
+from lapdev.cluster.sidecar_forks import SidecarForks
+from lapdev.cluster.spawner import Child, Spawner
 from lapdev.errors import ClusterError
 from lapdev.model import Protocol, SidecarPort
 from tests.sidecar.test_app import first_answer
@@ -47,7 +47,7 @@ def launch_of(app_port: int, folder: Path, number: int = 0) -> SidecarLaunch:
     return SidecarLaunch(IDENTITY, (port,), NO_MANAGER, "t", bind_host="127.0.0.1", admin=admin)
 
 
-async def start(made: SidecarForks, launch: SidecarLaunch) -> ForkedSidecar:
+async def start(made: SidecarForks, launch: SidecarLaunch) -> Child:
     """A sidecar that serves."""
     document, output = document_pipe(launch), os.open(os.devnull, os.O_WRONLY)
     try:

@@ -46,3 +46,11 @@ def test_a_child_dies_with_its_parent() -> None:
         poll.register(child, select.POLLIN)
         assert poll.poll(5000)
         os.close(child)
+
+
+def test_a_thread_has_the_name_it_was_given() -> None:
+    program = "from lapdev.cluster import syscalls; syscalls.set_name('one-two');" + (
+        "print(open('/proc/self/comm').read(), end='')"
+    )
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "one-two\n"

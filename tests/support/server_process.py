@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lapdev.sidecar.fork_server import PROCESS_NAME
 from tests.support.needs import PROJECT
 
 STEP_TIMEOUT = 60.0
@@ -47,6 +48,7 @@ class ServerProcess:
     token: str = ""
     port: int = 0
     extra: dict[str, str] = field(default_factory=dict)
+    cgroups_before: frozenset[str] = field(default_factory=lambda: ownerless_cgroups())  # noqa: PLW0108 - defined below
 
     @property
     def environ(self) -> dict[str, str]:
@@ -180,8 +182,8 @@ class ServerProcess:
         return found
 
     def of_role(self, role: str) -> list[int]:
-        pattern = re.compile(rf"--role {role}\b")
-        return [pid for pid, line in self.processes().items() if pattern.search(line)]
+        found = [pid for pid, line in self.processes().items() if f"--role {role}" in line]
+        return [pid for pid in found if role != "sidecar" or named(pid) == PROCESS_NAME]
 
     def left(self) -> dict[str, Sequence[object]]:
         """What is there of a server that has ended: nothing, in every list."""
@@ -192,7 +194,7 @@ class ServerProcess:
             "addresses": [line for line in addresses() if re.search(r"inet 198\.1[89]\.", line)],
             "sockets": [line for line in unix_sockets() if str(self.folder) in line],
             "runtime": sorted(path.name for path in (self.folder / "r").glob("*")),
-            "cgroups": cgroups_named("lapdev-"),
+            "cgroups": sorted(ownerless_cgroups() - self.cgroups_before),
         }
 
     def nothing_left(self) -> bool:
@@ -210,6 +212,13 @@ def namespaces_held_by(pids: Iterator[int] | dict[int, str]) -> list[str]:
     return sorted(str(name) for name in found - {own})
 
 
+def named(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def mounts() -> list[str]:
     return Path("/proc/self/mountinfo").read_text().splitlines()
 
@@ -224,8 +233,12 @@ def addresses() -> list[str]:
     return [f"inet {line.split()[-1]}" for line in lines if "|--" in line]
 
 
-def cgroups_named(prefix: str) -> list[str]:
-    return sorted(str(path) for path in Path("/sys/fs/cgroup").rglob(f"{prefix}*"))
+def ownerless_cgroups() -> frozenset[str]:
+    """Groups of managers that have ended: `lapdev-<process id>-<start>`, see cluster.cgroups."""
+    found = Path("/sys/fs/cgroup").rglob("lapdev-[0-9]*-[0-9]*")
+    return frozenset(
+        str(path) for path in found if not Path("/proc", path.name.split("-")[1]).exists()
+    )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from lapdev.cluster.sandbox import Place, Program
+from lapdev.cluster.sidecar_forks import SidecarForks
 from lapdev.cluster.spawner import Child
 from lapdev.cluster.subnets import ISOLATED_RANGE, AddressPlan
 from lapdev.errors import ClusterError
@@ -81,6 +82,9 @@ class StandInSandbox:
 
     async def start(self) -> None:
         return
+
+    async def fork_sidecar(self, forks: SidecarForks, launch: int, output: int) -> Child:
+        raise ClusterError("this pod's sidecars are programs")
 
     async def spawn(
         self, program: Program, *, sidecar: bool = False, beside: Child | None = None
