@@ -190,7 +190,10 @@ class LocalServices:
                 selecting[pod.name].append(name)
                 pods[pod.name] = pod
         named = [_named(pod, selecting[pod.name]) for pod in pods.values()]
-        return name_table(self.namespace, self._wanted.services, self._visible(), named)
+        wanted = self._wanted
+        return name_table(
+            self.namespace, wanted.services, self._visible(), named, wanted.also_known_as
+        )
 
     def _visible(self) -> dict[str, str]:
         """Service → the address that apps are told."""

@@ -6,7 +6,7 @@ Implements the A and CNAME parts of Kubernetes' DNS specification. Facts in, tab
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from lapdev.cluster.name_server import Answer
@@ -38,11 +38,13 @@ def name_table(
     services: Mapping[str, Service],
     addresses: Mapping[str, str],
     pods: Iterable[NamedPod],
+    also_known_as: Collection[str] = (),
 ) -> dict[str, Answer]:
     """Full name, lower case → what it stands for; whatever is not in it does not exist.
 
     `addresses` are those of the services that have one. A headless service without one means its
     ready pods, or all where it says so; each pod that names it as its subdomain has a name below.
+    Under `also_known_as`, other names of the namespace, everything is there again.
     """
     headless: defaultdict[str, list[str]] = defaultdict(list)
     table: dict[str, Answer] = {}
@@ -52,11 +54,18 @@ def name_table(
                 continue
             headless[name].append(pod.ip)
             if pod.subdomain == name and pod.hostname:
-                own = f"{pod.hostname.lower()}.{service_name(name, namespace)}"
-                known = table[own].addresses if own in table else ()
-                table[own] = Answer((*known, pod.ip))
+                full = f"{pod.hostname.lower()}.{service_name(name, namespace)}"
+                known = table[full].addresses if full in table else ()
+                table[full] = Answer((*known, pod.ip))
     for name, service in services.items():
         table[service_name(name, namespace)] = _answer(service, addresses, headless)
+    own = service_name("", namespace)
+    for other in also_known_as:
+        table |= {
+            name.removesuffix(own) + service_name("", other): answer
+            for name, answer in table.items()
+            if name.endswith(own)
+        }
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
 from lapdev.cluster.driver import NamespaceSpec, SidecarPlan, WorkloadSpec
 from lapdev.cluster.manifests import (
@@ -40,6 +41,8 @@ class WantedNamespace:
     workloads: dict[str, WantedWorkload]
     services: dict[str, Service]
     configs: Configs
+    also_known_as: frozenset[str] = frozenset()
+    """Namespaces that its objects were written for: apps may know services by these."""
 
 
 def wanted_namespace(spec: NamespaceSpec) -> WantedNamespace:
@@ -55,7 +58,14 @@ def wanted_namespace(spec: NamespaceSpec) -> WantedNamespace:
             raise ConfigError(f"namespace {spec.name}: workload {item.name} is there twice")
         workloads[item.name] = _wanted_workload(item, configs)
     services = {item.name: item for item in spec.services}
-    return WantedNamespace(spec.name, workloads, services, configs)
+    written_for = frozenset(_written_for(item.manifest) for item in spec.workloads)
+    return WantedNamespace(spec.name, workloads, services, configs, written_for)
+
+
+def _written_for(manifest: dict[str, Any]) -> str:
+    """The namespace that `kubectl apply` would put it in, lower case."""
+    name = manifest["metadata"].get("namespace") or "default"
+    return name.lower() if isinstance(name, str) else "default"
 
 
 def _wanted_workload(spec: WorkloadSpec, configs: Configs) -> WantedWorkload:

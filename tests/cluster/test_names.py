@@ -66,3 +66,12 @@ def test_a_headless_service_that_has_an_address_means_that() -> None:
 
 def test_names_are_lower_case() -> None:
     assert service_name("Api", "Shop") == "api.shop.svc.cluster.local"
+
+
+def test_services_and_pods_are_there_under_the_namespace_they_were_written_for() -> None:
+    services = {"api": API, "db": DB}
+    names = name_table("shop", services, {"api": "198.18.2.1"}, [pod(0, "db")], {"default"})
+    for host in ("api", "db", "db-0.db"):
+        full = f"{host}.default.svc.cluster.local"
+        assert names[full] == names[f"{host}.shop.svc.cluster.local"]
+    assert not [name for name in names if "kube-system" in name]

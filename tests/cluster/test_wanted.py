@@ -93,3 +93,10 @@ def test_every_kind_of_workload_can_be_wanted() -> None:
     assert [found.facts.kind for found in wanted.values()] == list(WorkloadKind)
     assert len({found.pod_digest for found in wanted.values()}) > 1
     assert len({found.container_digests["web"] for found in wanted.values()}) == 1
+
+
+def test_a_namespace_goes_by_the_name_its_objects_were_written_for() -> None:
+    assert wanted_namespace(spec(deployment("web"))).also_known_as == {"default"}
+    manifest = deployment("web")
+    manifest["metadata"]["namespace"] = "Fruits"
+    assert wanted_namespace(spec(manifest)).also_known_as == {"fruits"}
