@@ -92,7 +92,8 @@ class LocalDriver:
         self._machine.limits.aclose()
 
     async def apply(self, spec: NamespaceSpec) -> None:
-        wanted = wanted_namespace(spec)
+        known = self._namespaces.get(spec.name)
+        wanted = wanted_namespace(spec, known.wanted if known else None)
         check_runnable(wanted)
         self._tell_of_volumes(wanted)
         async with self._locks[spec.name]:

@@ -43,23 +43,33 @@ class WantedNamespace:
     configs: Configs
     also_known_as: frozenset[str] = frozenset()
     """Namespaces that its objects were written for: apps may know services by these."""
+    read_from: dict[str, WorkloadSpec] = field(default_factory=dict)
+    """What each workload was read from."""
 
 
-def wanted_namespace(spec: NamespaceSpec) -> WantedNamespace:
+def wanted_namespace(spec: NamespaceSpec, last: WantedNamespace | None = None) -> WantedNamespace:
     """The spec, every manifest in it known to be runnable here.
+
+    A workload that says what it said in `last`, of the same configs, is that very object again.
 
     Raises:
         ConfigError: a manifest cannot run here; names object, container and remedy.
     """
     workloads: dict[str, WantedWorkload] = {}
+    read_from: dict[str, WorkloadSpec] = {}
     configs = {(item.kind, item.name): item for item in spec.configs}
+    known = last.read_from if last is not None and last.configs == configs else {}
     for item in spec.workloads:
         if item.name in workloads:
             raise ConfigError(f"namespace {spec.name}: workload {item.name} is there twice")
-        workloads[item.name] = _wanted_workload(item, configs)
+        if last is not None and known.get(item.name) == item:
+            workloads[item.name] = last.workloads[item.name]
+        else:
+            workloads[item.name] = _wanted_workload(item, configs)
+        read_from[item.name] = item
     services = {item.name: item for item in spec.services}
     written_for = frozenset(_written_for(item.manifest) for item in spec.workloads)
-    return WantedNamespace(spec.name, workloads, services, configs, written_for)
+    return WantedNamespace(spec.name, workloads, services, configs, written_for, read_from)
 
 
 def _written_for(manifest: dict[str, Any]) -> str:

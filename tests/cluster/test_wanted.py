@@ -100,3 +100,18 @@ def test_a_namespace_goes_by_the_name_its_objects_were_written_for() -> None:
     manifest = deployment("web")
     manifest["metadata"]["namespace"] = "Fruits"
     assert wanted_namespace(spec(manifest)).also_known_as == {"fruits"}
+
+
+def test_only_what_changed_is_read_again() -> None:
+    a, b = (WorkloadSpec(name, deployment(name), None) for name in ("a", "b"))
+    config = ConfigObject("ConfigMap", "settings", {"x": b"1"})
+    first = wanted_namespace(NamespaceSpec("shop", (a, b), configs=(config,)))
+    again = WorkloadSpec("a", deployment("a"), None)
+    changed = WorkloadSpec("b", deployment("b", answer="new"), None)
+    second = wanted_namespace(NamespaceSpec("shop", (again, changed), configs=(config,)), first)
+    assert second.workloads["a"] is first.workloads["a"]
+    assert second.workloads["b"].digest != first.workloads["b"].digest
+    # A config may be what any of them refers to.
+    other = dataclasses.replace(config, data={"x": b"2"})
+    third = wanted_namespace(NamespaceSpec("shop", (again,), configs=(other,)), second)
+    assert third.workloads["a"] is not second.workloads["a"]
