@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from lapdev.cluster.manifests.config import ConfigObject, Configs, parse_config
 from lapdev.cluster.manifests.ingress import IngressHost, ingress_hosts, parse_ingress
+from lapdev.cluster.manifests.left_out import left_out
 from lapdev.cluster.manifests.node import Node, object_node
 from lapdev.cluster.manifests.service import parse_service
 from lapdev.cluster.manifests.template import WORKLOAD_KINDS
@@ -19,15 +20,9 @@ from lapdev.model import Service
 Object = dict[str, Any]
 
 LISTS_DEPTH = 4
+OTHERS_SHOWN = 8
 CLAIM_KIND = "PersistentVolumeClaim"
 SUPPORTED_KINDS = (*WorkloadKind, "Service", "ConfigMap", "Secret", "Ingress", CLAIM_KIND, "List")
-
-IGNORED_KINDS = frozenset(
-    {"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
-    | {"NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler", "PriorityClass"}
-    | {"StorageClass", "PersistentVolume", "LimitRange", "ResourceQuota", "IngressClass"}
-)
-"""Kinds about a cluster's rules and means, which pods on one machine run without."""
 
 _INSTEAD = {
     "ReplicaSet": "write it as a Deployment",
@@ -58,8 +53,7 @@ def parse_objects(objects: Iterable[Object]) -> Manifests:
     Raises:
         ConfigError: names the object and the field, and says what to write instead.
     """
-    found = [(_kind(item, place), item) for place, item in enumerate(_flatten(objects))]
-    kept = [(kind, item) for kind, item in found if kind not in IGNORED_KINDS]
+    kept, ignored = _sorted_out(objects)
     _refuse_namespaces(kept)
     for kind, item in kept:
         if kind == CLAIM_KIND:
@@ -82,9 +76,7 @@ def parse_objects(objects: Iterable[Object]) -> Manifests:
         services=tuple(services.values()),
         configs=tuple(configs),
         ingresses=ingress_hosts(rules),
-        ignored=tuple(
-            object_node(item, kind).place for kind, item in found if kind in IGNORED_KINDS
-        ),
+        ignored=ignored,
     )
 
 
@@ -99,16 +91,46 @@ def _flatten(objects: Iterable[Any], depth: int = 0) -> Iterator[Any]:
             yield item
 
 
+def _sorted_out(
+    objects: Iterable[Any],
+) -> tuple[list[tuple[str, Object]], tuple[str, ...]]:
+    """What does something here, with its kind; and the others, as people are told of them."""
+    found = [(_kind(item, place), item) for place, item in enumerate(_flatten(objects))]
+    present = {object_node(item, kind).place for kind, item in found}
+    kept: list[tuple[str, Object]] = []
+    ignored: list[str] = []
+    unknown: list[tuple[str, Object]] = []
+    for kind, item in found:
+        why = left_out(kind, item, present)
+        if why:
+            ignored.append(why)
+        elif kind in SUPPORTED_KINDS:
+            kept.append((kind, item))
+        else:
+            unknown.append((kind, item))
+    if unknown:
+        _refuse_kinds(unknown)
+    return kept, tuple(ignored)
+
+
 def _kind(item: Any, place: int) -> str:
     if not isinstance(item, dict):
         Node(item, f"object {place + 1}").wrong_type("a Kubernetes object (a mapping)")
     kind = item.get("kind")
-    if isinstance(kind, str) and kind in (*SUPPORTED_KINDS, *IGNORED_KINDS):
-        return kind
-    shown = kind[:60] if isinstance(kind, str) and kind else "object without kind"
-    instead = _INSTEAD.get(shown, "leave other objects out")
-    object_node(item, shown).fail(
-        "this kind is not supported", f"{instead}; supported kinds are {', '.join(SUPPORTED_KINDS)}"
+    return kind[:60] if isinstance(kind, str) and kind else "object without kind"
+
+
+def _refuse_kinds(unknown: Sequence[tuple[str, Object]]) -> NoReturn:
+    """All of them at once: whoever has to take them out does it once."""
+    kind, item = unknown[0]
+    instead = _INSTEAD.get(kind, "leave other objects out")
+    places = [object_node(other, name).place for name, other in unknown[1:]]
+    others = f" (nor are those of {', '.join(places[:OTHERS_SHOWN])}" if places else ""
+    if len(places) > OTHERS_SHOWN:
+        others += f" and {len(places) - OTHERS_SHOWN} more"
+    object_node(item, kind).fail(
+        f"this kind is not supported{others + ')' if others else ''}",
+        f"{instead}; supported kinds are {', '.join(SUPPORTED_KINDS)}",
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lapdev.cluster.manifests.command import COMMAND_ANNOTATION, PYTHON_ANNOTATION
-from lapdev.cluster.manifests.objects import IGNORED_KINDS, SUPPORTED_KINDS
+from lapdev.cluster.manifests.left_out import IGNORED_KINDS
+from lapdev.cluster.manifests.objects import SUPPORTED_KINDS
 from lapdev.cluster.manifests.workload_parts import UPDATE_ANNOTATION
 from tests.support.needs import PROJECT
 

@@ -134,3 +134,29 @@ def test_nothing_of_a_complaint_steers_a_terminal() -> None:
         parse_objects([item])
     assert caught.value.detail.isprintable()
     assert len(caught.value.detail) < 300
+
+
+def test_kinds_that_are_not_supported_are_told_all_at_once() -> None:
+    widgets = [named(SERVICE, kind) for kind in ("Widget", "Gadget", *(["Thing"] * 9))]
+    with pytest.raises(ConfigError) as caught:
+        parse_objects([DEPLOYMENT, *widgets])
+    assert str(caught.value).startswith(
+        "Widget/api: this kind is not supported (nor are those of Gadget/api, Thing/api, "
+    )
+    assert " and 2 more)" in str(caught.value)
+
+
+def test_the_dump_of_a_deployment_is_the_deployment() -> None:
+    def made_by(kind: str) -> list[dict[str, Any]]:
+        return [{"kind": kind, "name": "api", "controller": True}]
+
+    replica_set = named(DEPLOYMENT, "ReplicaSet")
+    replica_set["metadata"]["ownerReferences"] = made_by("Deployment")
+    pod = named({"spec": {}}, "Pod")
+    pod["metadata"]["ownerReferences"] = made_by("ReplicaSet")
+    manifests = parse_objects([pod, DEPLOYMENT, replica_set])
+    assert [item.kind for item in manifests.workloads] == ["Deployment"]
+    assert manifests.ignored == (
+        "Pod/api (made by ReplicaSet/api)",
+        "ReplicaSet/api (made by Deployment/api)",
+    )
