@@ -13,18 +13,18 @@ def test_every_container_has_a_local_command_whose_program_exists(tmp_path: Path
     links = tmp_path / "links.json"
     manifests = parse_objects(shop.manifests(links))
     assert {item.name for item in manifests.workloads} == set(shop.SERVICES)
-    for deployment in manifests.workloads:
-        (container,) = deployment.containers
+    for workload in manifests.workloads:
+        (container,) = workload.pod.containers
         env = {variable.name: variable.value for variable in container.env}
-        words = local_command(deployment, container, env, python="/the/python")
+        words = local_command(workload, container, env, python="/the/python")
         assert words[0] == "/the/python"
         assert Path(words[1]).is_file()
-        assert deployment.name != "web" or words[2] == str(links)
+        assert workload.name != "web" or words[2] == str(links)
 
 
 def test_without_names_the_services_are_reached_by_their_addresses(tmp_path: Path) -> None:
-    found = parse_objects(shop.manifests(tmp_path, names_resolve=False)).deployments
-    values = {v.name: v.value for item in found for v in item.containers[0].env}
+    found = parse_objects(shop.manifests(tmp_path, names_resolve=False)).workloads
+    values = {v.name: v.value for item in found for v in item.pod.containers[0].env}
     assert values["API_URL"] == "http://$(API_SERVICE_HOST):8080"
     assert values["REDIS_URL"] == "redis://$(REDIS_SERVICE_HOST):6379/0"
 
