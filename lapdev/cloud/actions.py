@@ -170,6 +170,7 @@ class ApiService:
     tasks: Tasks = field(default_factory=Tasks)
     """Owns deletions, which outlive the call that asked for them. Closed by `aclose`."""
     _deletions: dict[EnvironmentId, asyncio.Task[None]] = field(default_factory=dict)
+    _parse: catalog.Parsed = field(default_factory=catalog.Parsed)
 
     async def aclose(self) -> None:
         """No deletion runs any more; unfinished ones go on at the next start. Idempotent."""
@@ -208,7 +209,7 @@ class ApiService:
         previews = await self.previews(environment.id)
         live = self.link.status(environment)
         if not live.services:
-            services = catalog.effective(environment, base).services
+            services = catalog.effective(environment, base, self._parse).services
             live = dataclasses.replace(live, services=services)
         return EnvironmentView(
             summary=EnvironmentSummary(
@@ -271,7 +272,7 @@ class ApiService:
         others = [m for m in present.manifests if m["metadata"]["name"] != workload]
 
         def change(own: Manifest | None, base: Sequence[Manifest]) -> Manifest:
-            changed = catalog.changed_workload(workload, own, base, edit)
+            changed = catalog.changed_workload(workload, own, base, edit, self._parse)
             check_sendable([*others, changed])
             return changed
 
@@ -349,9 +350,8 @@ class ApiService:
         return dataclasses.replace(environment, status=live.status, detail=live.detail)
 
     async def _effective(self, environment: Environment) -> Manifests:
-        if environment.base is None:
-            return catalog.effective(environment, None)
-        return catalog.effective(environment, await self.store.environment(environment.base))
+        base = None if environment.base is None else await self.store.environment(environment.base)
+        return catalog.effective(environment, base, self._parse)
 
     # Logs
 
@@ -359,7 +359,9 @@ class ApiService:
         """Where to read what a workload of the environment prints."""
         environment = await self.store.environment(ref)
         base = None if environment.base is None else await self.store.environment(environment.base)
-        owner, name = catalog.log_source(environment, base, query.workload, query.container)
+        owner, name = catalog.log_source(
+            environment, base, query.workload, query.container, self._parse
+        )
         target = LogsTarget(owner.id, name, query.container, query.lines, query.follow)
         return LogSource(owner, target)
 

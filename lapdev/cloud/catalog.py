@@ -6,7 +6,9 @@ the workloads it changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +27,11 @@ from lapdev.model import Environment, PortMap, Service, ServicePort
 Manifest = dict[str, Any]
 
 KINDS = frozenset(WorkloadKind)
+
+REMEMBERED = 16
+"""Sets of objects whose meaning is kept: of environments that are asked about in turn."""
+
+Parse = Callable[[Sequence[Manifest]], Manifests]
 
 _RUN_TO_THEIR_END = (WorkloadKind.JOB, WorkloadKind.CRON_JOB)
 
@@ -62,15 +69,38 @@ def flatten(objects: Iterable[Manifest]) -> tuple[Manifest, ...]:
     return tuple(flat)
 
 
-def effective(environment: Environment, base: Environment | None) -> Manifests:
+class Parsed:
+    """`parse_objects`, remembering what the objects it met last mean.
+
+    They are compared, not known by their environment's generation: a base gets a new one with
+    every change of a branch, and has the same objects.
+    """
+
+    def __init__(self) -> None:
+        self._known: deque[tuple[tuple[Manifest, ...], Manifests]] = deque(maxlen=REMEMBERED)
+        """The one asked for last comes first."""
+
+    def __call__(self, objects: Sequence[Manifest]) -> Manifests:
+        wanted = tuple(objects)
+        found = next((known for known in self._known if known[0] == wanted), None)
+        if found is None:
+            found = (wanted, parse_objects(wanted))
+        else:
+            self._known.remove(found)
+        self._known.appendleft(found)
+        return found[1]
+
+
+def effective(
+    environment: Environment, base: Environment | None, parse: Parse = parse_objects
+) -> Manifests:
     """The objects the environment's requests meet."""
     if base is None:
-        return parse_objects(environment.manifests)
-    own = {item["metadata"]["name"]: item for item in environment.manifests}
-    return parse_objects(
-        own.get(item["metadata"]["name"], item) if item.get("kind") in KINDS else item
-        for item in base.manifests
-    )
+        return parse(environment.manifests)
+    found = parse(base.manifests)
+    own = {item["metadata"]["name"]: parse_workload(item) for item in environment.manifests}
+    workloads = tuple(own.get(workload.name, workload) for workload in found.workloads)
+    return dataclasses.replace(found, workloads=workloads)
 
 
 def service_port(manifests: Manifests, service: str, port: int) -> ServicePort:
@@ -152,7 +182,11 @@ def workload_behind(manifests: Manifests, service: Service) -> Workload:
 
 
 def log_source(
-    environment: Environment, base: Environment | None, workload: str, container: str
+    environment: Environment,
+    base: Environment | None,
+    workload: str,
+    container: str,
+    parse: Parse = parse_objects,
 ) -> tuple[Environment, str]:
     """(the environment whose pods they are, name of the workload) for somebody who wants to read
     what a workload of `environment` prints. An empty `workload` means the only one.
@@ -161,7 +195,7 @@ def log_source(
         ConfigError: none is named, and there are several; names them.
         NotFound: no such workload or container; names those there are.
     """
-    known = {found.name: found for found in effective(environment, base).workloads}
+    known = {found.name: found for found in effective(environment, base, parse).workloads}
     names = ", ".join(sorted(known))
     if not workload and len(known) == 1:
         workload = next(iter(known))
@@ -203,7 +237,11 @@ def port_maps(service: Service, wanted: Sequence[PortMap]) -> tuple[PortMap, ...
 
 
 def changed_workload(
-    workload: str, own: Manifest | None, base: Sequence[Manifest], change: WorkloadEdit
+    workload: str,
+    own: Manifest | None,
+    base: Sequence[Manifest],
+    change: WorkloadEdit,
+    parse: Parse = parse_objects,
 ) -> Manifest:
     """A branch's next version of a workload: another manifest, or a patch of the present one.
 
@@ -218,7 +256,7 @@ def changed_workload(
         present = own if own is not None else original
         changed = merge_patch(present, _name_container(present, change.patch))
     parsed = parse_workload(changed)
-    check_references(Manifests((parsed,), (), configs=parse_objects(base).configs))
+    check_references(Manifests((parsed,), (), configs=parse(base).configs))
     return changed
 
 

@@ -57,6 +57,20 @@ def test_a_branch_sees_its_own_versions_among_its_bases_objects() -> None:
     assert [s.name for s in found.services] == ["web", "api"]
 
 
+def test_equal_objects_are_parsed_once_while_they_are_asked_about() -> None:
+    parsed = catalog.Parsed()
+    first = parsed(shop())
+    for number in range(catalog.REMEMBERED - 1):
+        parsed([deployment(f"app-{number}")])
+        assert parsed(shop()) is first
+    assert parsed([*shop(), deployment("other")]) is not first
+    for number in range(catalog.REMEMBERED):
+        parsed([deployment(f"new-{number}")])
+    assert parsed(shop()) is not first
+    with pytest.raises(ConfigError):
+        parsed([{"kind": "Deployment", "metadata": {"name": "wrong"}}])
+
+
 def test_an_unknown_service_or_port_is_answered_with_those_there_are() -> None:
     manifests = parse_objects(shop())
     assert catalog.service_port(manifests, "web", 9229).name == "tcp-debug"
