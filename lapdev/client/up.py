@@ -27,6 +27,7 @@ from lapdev.client.waiting import wait_ready
 from lapdev.client.watching import LOOK_INTERVAL, Watcher
 from lapdev.client.working_dirs import folder_of, with_working_dirs
 from lapdev.cluster.compose.values import dns_label
+from lapdev.cluster.manifests import check_references, parse_objects
 from lapdev.errors import ConfigError, LapdevError
 from lapdev.serve import error_line
 
@@ -48,7 +49,10 @@ class Wish:
     as_json: bool
 
     def read(self) -> Application:
-        return read_application_here(self.paths, self.profiles)
+        """The application, as far as it can be checked without a cluster."""
+        application = read_application_here(self.paths, self.profiles)
+        check_references(parse_objects(application.objects))
+        return application
 
 
 class _FilesChangedError(Exception):

@@ -122,13 +122,25 @@ async def test_limits_that_do_not_hold_are_said_to_who_asks_for_them(
     assert ("note: cluster local: limits are not enforced here" in result.stderr) is said
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("kind: [", "bad.yaml"),
+        ("kind: Widget\nmetadata: {name: w}", "Widget/w"),
+        (
+            "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, command: [sleep, '9'],"
+            " envFrom: [{secretRef: {name: keys}}]}]}",
+            "keys",
+        ),
+    ],
+)
 async def test_a_mistake_in_a_file_is_told_before_a_server_is_started(
-    api: ServedApi, tmp_path: Path
+    api: ServedApi, tmp_path: Path, text: str, named: str
 ) -> None:
-    (tmp_path / "bad.yaml").write_text("kind: [")
+    (tmp_path / "bad.yaml").write_text(text)
     result = await api.run(up, str(tmp_path / "bad.yaml"), LAPDEV_SERVER="")
     assert isinstance(result.exception, ConfigError)
-    assert "bad.yaml" in result.exception.detail
+    assert named in result.exception.detail
     assert not (tmp_path / "lapdev").exists()
 
 
