@@ -317,7 +317,8 @@ class ApiService:
             self.link.changed(environment.base)
         await self.link.delete(environment)
         await self.store.remove_environment(environment.id)
-        self.link.changed(environment.id)  # now it is gone for whoever keeps an index
+        # Now it is gone for whoever keeps an index, and its base has a new generation.
+        self._push(environment)
         for intercept in intercepts:
             self._ended(intercept)
 

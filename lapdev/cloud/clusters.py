@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from lapdev.cloud.actions import EnvironmentLive
@@ -179,7 +179,10 @@ class ClusterLinks:
     # What should be
 
     def changed(self, environment: EnvironmentId) -> None:
-        """The environment is sent to its manager, together with what else changed meanwhile."""
+        """The environment is sent to its manager, together with what else changed meanwhile.
+
+        Also its base: a change of a branch gives that a new generation, too.
+        """
         self._dirty.add(environment)
         if not self._pushing:
             self._pushing = True
@@ -202,22 +205,29 @@ class ClusterLinks:
     async def _push_dirty(self) -> None:
         try:
             while self._dirty:
-                environment = self._dirty.pop()
+                batch, self._dirty = self._dirty, set()
                 try:
-                    await self._push(environment)
+                    await self._push(batch)
                 except LapdevError:
-                    self._dirty.add(environment)  # the next change sends this one, too
+                    self._dirty |= batch  # the next change sends these, too
                     raise
         finally:
             self._pushing = False
 
-    async def _push(self, environment_id: EnvironmentId) -> None:
-        try:
-            environment = await self._store.environment(environment_id)
-        except NotFound:
-            return
-        for tunnel in self._clusters[environment.cluster].connected():
-            self._tasks.spawn(self._apply(tunnel, environment_id), f"apply {environment_id}")
+    async def _push(self, batch: Iterable[EnvironmentId]) -> None:
+        """Each of them, and each base, once."""
+        found: dict[EnvironmentId, ClusterId] = {}
+        for changed in batch:
+            try:
+                environment = await self._store.environment(changed)
+            except NotFound:
+                continue
+            for one in (environment.id, environment.base):
+                if one is not None:
+                    found[one] = environment.cluster
+        for one, cluster in found.items():
+            for tunnel in self._clusters[cluster].connected():
+                self._tasks.spawn(self._apply(tunnel, one), f"apply {one}")
 
     async def _sync(self, tunnel: Tunnel) -> None:
         cluster = ClusterId(tunnel.identity.owner)
@@ -244,12 +254,6 @@ class ClusterLinks:
                 intercepts = await self._store.intercepts(environment=environment_id)
                 grants = tuple(self._grant(intercept) for intercept in intercepts)
                 await tunnel.call(ApplyEnvironment(environment, grants))
-                if environment.base is not None:
-                    # The base's generation moved too: its sidecars hold this branch's routes.
-                    base = await self._store.environment(environment.base)
-                    held = await self._store.intercepts(environment=base.id)
-                    grants = tuple(self._grant(intercept) for intercept in held)
-                    await tunnel.call(ApplyEnvironment(base, grants))
         except NotFound:
             return  # deleted meanwhile; its deletion is sent on its own
         except LapdevError as exc:

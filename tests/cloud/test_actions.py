@@ -88,13 +88,14 @@ async def test_deleting_ends_the_environments_intercepts(rig: ApiRig) -> None:
     assert ("intercepts_changed", "mine") in calls
 
 
-async def test_a_branch_that_goes_is_told_to_its_base_first(rig: ApiRig) -> None:
+async def test_a_branch_that_goes_is_told_to_its_base_before_and_after(rig: ApiRig) -> None:
     base = await rig.make_shop()
     branch = await rig.service.create_branch("shop", "fix")
     rig.link.taken()
     await rig.service.delete_environment("fix")
     id = branch.summary.environment.id
-    assert rig.link.taken() == [("changed", base["id"]), ("delete", id), ("changed", id)]
+    told = [("changed", base["id"]), ("delete", id), ("changed", id), ("changed", base["id"])]
+    assert rig.link.taken() == told
 
 
 async def test_deleting_what_is_not_there_is_not_found(rig: ApiRig) -> None:

@@ -57,6 +57,42 @@ async def test_a_change_of_a_branch_is_pushed_with_its_base(tmp_path: Path) -> N
             assert changed["spec"]["template"]["spec"]["containers"][0]["image"] == "api:2"
 
 
+async def test_a_base_is_sent_once_for_each_change_of_a_branch(tmp_path: Path) -> None:
+    async with running_cloud(tmp_path) as cloud:
+        body = {"name": "a", "kind": "shared", "manifests": shop()}
+        await cloud.ok("POST", "/environments", body)
+        await cloud.ok("POST", "/environments/a/branches", {"name": "b"})
+        manager = StandInManager()
+        async with connected(cloud, "manager", cloud.cluster_token, manager):
+            generation = await held(manager, "a")
+            await held(manager, "b")
+            for number in range(4):
+                patch = {"patch": {"api": {"image": f"api:{number}"}}}
+                await cloud.ok("PUT", "/environments/b/workloads/api", patch)
+                generation = await held(manager, "a", generation + 1)
+                await held(manager, "b", generation)
+        seen = [(m.environment.name, m.environment.generation) for m in manager.applied]
+        assert len(seen) == len(set(seen))
+
+
+async def test_a_base_has_its_status_again_when_a_branch_is_gone(tmp_path: Path) -> None:
+    async with running_cloud(tmp_path) as cloud:
+        body = {"name": "a", "kind": "shared", "manifests": shop()}
+        view = await cloud.ok("POST", "/environments", body)
+        await cloud.ok("POST", "/environments/a/branches", {"name": "b"})
+        manager = StandInManager()
+        async with connected(cloud, "manager", cloud.cluster_token, manager) as tunnel:
+            await held(manager, "a")
+            await cloud.ok("DELETE", "/environments/b")
+            environment = EnvironmentId(view["id"])
+            async with asyncio.timeout(10):
+                while (await cloud.ok("GET", "/environments/a"))["status"] != "ready":
+                    await manager.heard.get()
+                    generation = manager.held["a"].environment.generation
+                    ready = EnvironmentStatus.READY
+                    await tunnel.call(ReportEnvironment(environment, generation, ready, "", ()))
+
+
 async def test_a_cluster_is_not_ready_while_its_manager_is_away(tmp_path: Path) -> None:
     async with running_cloud(tmp_path) as cloud:
         assert await status_of_cluster(cloud) == "provisioning"

@@ -116,6 +116,8 @@ class StandInManager(TunnelHandler):
 
     apps: dict[str, RecordingApp] = field(default_factory=dict)
     held: dict[str, ApplyEnvironment] = field(default_factory=dict)
+    applied: list[ApplyEnvironment] = field(default_factory=list)
+    """Every one, in the order they came."""
     deleted: list[str] = field(default_factory=list)
     heard: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
     tasks: Tasks = field(default_factory=Tasks)
@@ -150,6 +152,7 @@ class StandInManager(TunnelHandler):
                 answer = SyncNeeds(tuple(ref.id for ref in message.environments))
             case ApplyEnvironment():
                 self.held[message.environment.name] = message
+                self.applied.append(message)
             case DeleteEnvironment():
                 self.deleted.append(message.id)
             case _:
