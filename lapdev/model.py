@@ -132,6 +132,25 @@ class Intercept:
     """On a shared environment: take requests that carry a branch, too."""
 
 
+class ContainerState(StrEnum):
+    WAITING = "waiting"  # its turn has not come, or its pod is being prepared
+    RUNNING = "running"  # and not ready
+    READY = "ready"
+    RESTARTING = "restarting"
+    DONE = "done"  # ended well, for good
+    FAILED = "failed"  # ended for good
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStatus:
+    pod: str
+    name: str
+    state: ContainerState
+    restarts: int = 0
+    last_exit: str = ""
+    """How it last ended, if it ever did: `exit code 1: no such table`."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkloadStatus:
     name: str
@@ -149,6 +168,8 @@ class WorkloadStatus:
     """Why it has failed for good (a Job beyond its back-off limit); else empty."""
     last_exit: str = ""
     """How a container of it last ended, if one ever did: `web: exit code 1: no such table`."""
+    containers: tuple[ContainerStatus, ...] = ()
+    """Where its pods have several: each of each pod, in the order they start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,17 +32,23 @@ def print_environment(found: Json, cluster_detail: str = "") -> None:
 def print_workloads(workloads: list[Json]) -> None:
     """A table."""
     heads = ["WORKLOAD", "KIND", "READY", "RESTARTS", "LAST EXIT", "DETAIL"]
-    rows = [
-        [
-            item["name"],
-            item["kind"],
-            "done" if is_done(item) else f"{item['ready']}/{item['wanted']}",
-            item["restarts"],
-            item["last_exit"] or "-",
-            f"failed: {item['failed']}" if item["failed"] else item["detail"],
-        ]
-        for item in workloads
-    ]
+    rows: list[list[object]] = []
+    for item in workloads:
+        rows.append(
+            [
+                item["name"],
+                item["kind"],
+                "done" if is_done(item) else f"{item['ready']}/{item['wanted']}",
+                item["restarts"],
+                item["last_exit"] or "-",
+                f"failed: {item['failed']}" if item["failed"] else item["detail"],
+            ]
+        )
+        pods = {container["pod"] for container in item["containers"]}
+        for inside in item["containers"]:
+            name = inside["name"] if len(pods) == 1 else f"{inside['pod']}/{inside['name']}"
+            ended = inside["last_exit"] or "-"
+            rows.append([f"  {name}", "", inside["state"], inside["restarts"], ended, ""])
     print_table(heads, rows)
 
 

@@ -4,12 +4,20 @@ refused. Responses are stable: fields are added, never renamed.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lapdev.cloud.actions import EnvironmentSummary, EnvironmentView, PutView
-from lapdev.model import Cluster, Intercept, PreviewUrl, Service, WorkloadStatus
+from lapdev.model import (
+    Cluster,
+    ContainerStatus,
+    Intercept,
+    PreviewUrl,
+    Service,
+    WorkloadStatus,
+)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 DeviceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -170,6 +178,20 @@ class InterceptOut(BaseModel):
         )
 
 
+class ContainerOut(BaseModel):
+    """One container of a pod that has several."""
+
+    pod: str
+    name: str
+    state: str
+    restarts: int
+    last_exit: str
+
+    @classmethod
+    def of(cls, container: ContainerStatus) -> ContainerOut:
+        return cls(**dataclasses.asdict(container))
+
+
 class WorkloadOut(BaseModel):
     """What runs of a workload."""
 
@@ -183,6 +205,7 @@ class WorkloadOut(BaseModel):
     succeeded: int = Field(description="Runs of a Job that were done; they count in ready.")
     failed: str = Field(description="Why it has failed for good, or empty.")
     last_exit: str = Field(description="How a container of it last ended, or empty.")
+    containers: list[ContainerOut] = Field(description="Where its pods have several.")
 
     @classmethod
     def of(cls, workload: WorkloadStatus) -> WorkloadOut:
@@ -197,6 +220,7 @@ class WorkloadOut(BaseModel):
             succeeded=workload.succeeded,
             failed=workload.failed,
             last_exit=workload.last_exit,
+            containers=[ContainerOut.of(container) for container in workload.containers],
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -232,7 +233,10 @@ class LocalWorkload:
             controller = self._controller if same else controller_for(self.wanted.facts.kind)
             assert controller is not None
             seen = [self._see(held) for held in self._held.values()] if same else []
-            self.status = controller.status(self.wanted, seen, self._detail)
+            status = controller.status(self.wanted, seen, self._detail)
+            running = [pod for pod in self.pods if not pod.stopping and pod.finished_at is None]
+            states = tuple(state for pod in running for state in pod.container_states())
+            self.status = dataclasses.replace(status, containers=states)
 
     # What is kept of pods that are gone
 

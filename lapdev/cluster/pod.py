@@ -24,6 +24,7 @@ from lapdev.cluster.supervised import CONTAINER_BACKOFF, Supervised
 from lapdev.cluster.wanted import WantedWorkload
 from lapdev.errors import ClusterError, ConfigError
 from lapdev.log import get_logger
+from lapdev.model import ContainerStatus
 from lapdev.net.tasks import Tasks
 
 __all__ = ["SIDECAR_NAME", "Pod", "PodInfo", "PodPhase", "Surroundings"]
@@ -121,6 +122,14 @@ class Pod:
         ended = [each for each in self.containers if each.last_exit]
         latest = max(ended, key=lambda each: each.ended_at, default=None)
         return f"{latest.name}: {latest.last_exit}" if latest else ""
+
+    def container_states(self) -> tuple[ContainerStatus, ...]:
+        """Of each container, in the order they start; none where there is only one."""
+        several = self.containers if len(self.containers) > 1 else ()
+        return tuple(
+            ContainerStatus(self.name, each.name, each.state, each.restarts, each.last_exit)
+            for each in several
+        )
 
     def info(self) -> PodInfo:
         return PodInfo(

@@ -14,6 +14,7 @@ from lapdev.cluster.output import Output
 from lapdev.cluster.sandbox import Sandbox
 from lapdev.cluster.spawner import Child
 from lapdev.errors import ConfigError
+from lapdev.model import ContainerState
 from lapdev.net.tasks import Tasks
 
 
@@ -149,6 +150,14 @@ class Supervised:
     @property
     def pid(self) -> int | None:
         return self._run.child.pid if self._run and self._run.child.running else None
+
+    @property
+    def state(self) -> ContainerState:
+        if self.final is not None:
+            return ContainerState.DONE if self.final.ok else ContainerState.FAILED
+        if self._run is not None:
+            return ContainerState.READY if self.ready else ContainerState.RUNNING
+        return ContainerState.RESTARTING if self.restarts else ContainerState.WAITING
 
     @property
     def problem(self) -> str:

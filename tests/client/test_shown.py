@@ -57,7 +57,14 @@ def test_a_preview_is_named_by_what_it_leads_to() -> None:
 def test_workloads_show_kind_restarts_and_how_they_ended(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    quiet = {"restarts": 0, "detail": "", "succeeded": 0, "failed": "", "last_exit": ""}
+    quiet: dict[str, object] = {
+        "restarts": 0,
+        "detail": "",
+        "succeeded": 0,
+        "failed": "",
+        "last_exit": "",
+    }
+    quiet["containers"] = []
     print_workloads(
         [
             {"name": "web", "kind": "Deployment", "ready": 1, "wanted": 2, **quiet, "detail": "x"},
@@ -80,3 +87,21 @@ def test_workloads_show_kind_restarts_and_how_they_ended(
         "move      Job         done   0         -",
         "bad       Job         0/1    6         bad: exit code 3  failed: 7 failures",
     ]
+
+
+@pytest.mark.parametrize(
+    ("pods", "names"), [(["p1"], ["  db"]), (["p1", "p2"], ["  p1/db", "  p2/db"])]
+)
+def test_containers_of_a_pod_have_a_line_each(
+    capsys: pytest.CaptureFixture[str], pods: list[str], names: list[str]
+) -> None:
+    inside = [
+        {"pod": pod, "name": "db", "state": "ready", "restarts": 2, "last_exit": "exit code 1"}
+        for pod in pods
+    ]
+    shop = {"name": "shop", "kind": "Deployment", "ready": 1, "wanted": 1, "restarts": 2}
+    shop |= {"last_exit": "", "detail": "", "failed": "", "succeeded": 0, "containers": inside}
+    print_workloads([shop])
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [line[: len(name)] for line, name in zip(lines, names, strict=True)] == names
+    assert all(line.split()[-5:] == ["ready", "2", "exit", "code", "1"] for line in lines)

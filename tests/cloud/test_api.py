@@ -9,6 +9,8 @@ import pytest
 from lapdev.cloud.actions import EnvironmentLive
 from lapdev.cloud.tokens import InterceptTokens, sha256_hex
 from lapdev.model import (
+    ContainerState,
+    ContainerStatus,
     EnvironmentId,
     EnvironmentStatus,
     InterceptId,
@@ -93,13 +95,26 @@ async def test_an_environment_is_created_whole(rig: ApiRig) -> None:
     assert rig.link.taken() == [("changed", made["id"])]
 
 
+DONE = ContainerStatus("web-x", "app", ContainerState.DONE, 1, "exit code 0")
+
+
 async def test_what_runs_is_what_the_manager_reported(rig: ApiRig) -> None:
     made = await rig.make_shop()
     rig.link.live[EnvironmentId(str(made["id"]))] = EnvironmentLive(
         EnvironmentStatus.STARTING,
         "1 of 2 workloads ready",
         (
-            WorkloadStatus("web", 2, 1, restarts=3, detail="x", routes_generation=7),
+            WorkloadStatus(
+                "web",
+                2,
+                1,
+                restarts=3,
+                detail="x",
+                routes_generation=7,
+                containers=(
+                    ContainerStatus("web-x", "app", ContainerState.DONE, 1, "exit code 0"),
+                ),
+            ),
             WorkloadStatus("seed", 1, 1, 0, "", 0, "Job", 1, "gave up", "seed: exit code 1"),
         ),
         (Service("web", {}, (ServicePort(8080, "http", "http", Protocol.HTTP),)),),
@@ -118,6 +133,15 @@ async def test_what_runs_is_what_the_manager_reported(rig: ApiRig) -> None:
             "succeeded": 0,
             "failed": "",
             "last_exit": "",
+            "containers": [
+                {
+                    "pod": "web-x",
+                    "name": "app",
+                    "state": "done",
+                    "restarts": 1,
+                    "last_exit": "exit code 0",
+                }
+            ],
         },
         {
             "name": "seed",
@@ -130,6 +154,7 @@ async def test_what_runs_is_what_the_manager_reported(rig: ApiRig) -> None:
             "succeeded": 1,
             "failed": "gave up",
             "last_exit": "seed: exit code 1",
+            "containers": [],
         },
     ]
     assert [s["name"] for s in found["services"]] == ["web"]

@@ -11,6 +11,7 @@ from typing import Any
 from lapdev.cluster.manifests import ConfigObject
 from lapdev.cluster.pod import Pod
 from lapdev.cluster.pod_phase import PodPhase
+from lapdev.model import ContainerState
 from tests.cluster.contract import sidecar
 from tests.support.one_pod import one_pod, python, sh, template, wanted
 
@@ -116,6 +117,8 @@ async def test_what_is_done_does_not_keep_others_from_being_ready(tmp_path: Path
         await one.until(lambda pod: pod.ready and pod.last_exit)
         assert one.pod.last_exit == "once: exit code 0"
         assert one.pod.ready
+        states = [(state.name, state.state) for state in one.pod.container_states()]
+        assert states == [("once", ContainerState.DONE), ("web", ContainerState.READY)]
         assert one.pod.why_not_ready() == ""
 
 
@@ -125,6 +128,8 @@ async def test_what_failed_for_good_does(tmp_path: Path) -> None:
         await one.until(lambda pod: pod.containers[1].ready and pod.last_exit)
         assert not one.pod.ready
         assert one.pod.why_not_ready() == "once: exit code 9 (not restarted)"
+        failed, _ = one.pod.container_states()
+        assert (failed.state, failed.last_exit) == (ContainerState.FAILED, "exit code 9")
 
 
 async def test_a_stop_during_the_start_does_not_wait_for_it(tmp_path: Path) -> None:
