@@ -6,8 +6,8 @@ PYTHON ?= python3
 ARGS ?=
 SETUP_BUDGET ?= 180
 CHECK_BUDGET ?= 60
-UNIT_BUDGET ?= 400
-E2E_BUDGET ?= 300
+UNIT_BUDGET ?= 600
+E2E_BUDGET ?= 600
 # Test files that run side by side.
 JOBS ?= $(shell nproc)
 
