@@ -96,7 +96,7 @@ class ContainerRole:
         if not clash_lines(lines):
             return ""
         held = self._around.held_ports(sandbox, self.name)
-        return explain_clash(lines, held, self._container.tcp_ports())
+        return explain_clash(lines, held, self._container.tcp_ports(), sandbox.strange_ports())
 
     def ended(self) -> None:
         return
@@ -188,7 +188,8 @@ class SidecarRole:
         if not clash_lines(lines):
             return ""
         ports = [port.proxy_port for port in self._plan.ports]
-        return explain_clash(lines, self._held_ports(sandbox, self.name), ports)
+        held = self._held_ports(sandbox, self.name)
+        return explain_clash(lines, held, ports, sandbox.strange_ports())
 
     def ended(self) -> None:
         self._revoke()
@@ -200,7 +201,7 @@ async def wait_ports(run: Run, ports: Iterable[int]) -> None:
 
     async def ask() -> str:
         missing = wanted - run.sandbox.listening_ports()
-        return f"does not listen on port {min(missing)} yet" if missing else ""
+        return run.sandbox.why_not_listening(min(missing)) if missing else ""
 
     try:
         async with asyncio.timeout(SAY_AFTER):

@@ -1,4 +1,5 @@
-"""A pod's own network interfaces, set by ioctl: that takes no netlink library.
+"""A pod's own network interfaces, set by ioctl, which takes no netlink library; and a socket that
+tells who listens on them.
 
 Imported by `pause`, where start-up time counts: nothing slow, nothing of lapdev.
 """
@@ -15,6 +16,7 @@ _SIOCSIFFLAGS = 0x8914
 _SIOCSIFADDR = 0x8916
 _SIOCSIFNETMASK = 0x891C
 
+_NETLINK_SOCK_DIAG = 4
 _IFF_UP = 1
 _RTF_UP_GATEWAY = 3
 
@@ -46,3 +48,13 @@ def set_default_route(gateway: str) -> None:
         "@L16s16s16sH70x", 0, everywhere, _sockaddr(gateway), everywhere, _RTF_UP_GATEWAY
     )
     _call(_SIOCADDRT, route)
+
+
+def open_diag() -> socket.socket:
+    """For `sock_diag`, of the network namespace of the calling process; it does not block.
+
+    Raises:
+        OSError: the kernel has no sock_diag, or it is not ours to use.
+    """
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    return socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG)

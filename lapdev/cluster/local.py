@@ -90,6 +90,7 @@ class LocalDriver:
             await self._machine.forks.aclose()
         await self._machine.spawner.aclose()
         self._machine.limits.aclose()
+        self._machine.ports.close()
 
     async def apply(self, spec: NamespaceSpec) -> None:
         known = self._namespaces.get(spec.name)

@@ -19,12 +19,14 @@ from lapdev.cluster.controllers import (
     pod_workload,
 )
 from lapdev.cluster.driver import PodCredentials
+from lapdev.cluster.machine_ports import MachinePorts
 from lapdev.cluster.manifests import Claim, Configs, WorkloadKind, local_command
 from lapdev.cluster.network import Network
+from lapdev.cluster.open_sandbox import OpenSandbox
 from lapdev.cluster.options import LocalOptions
 from lapdev.cluster.pod import Pod, Surroundings
 from lapdev.cluster.pod_files import kept_paths
-from lapdev.cluster.sandbox import IsolatedSandbox, OpenSandbox, Place, Sandbox
+from lapdev.cluster.sandbox import IsolatedSandbox, Place, Sandbox
 from lapdev.cluster.sidecar_forks import SidecarForks
 from lapdev.cluster.spawner import Spawner
 from lapdev.cluster.subnets import AddressPlan, Subnet
@@ -52,6 +54,8 @@ class Machine:
     """What was found out about this machine's cgroups."""
     forks: SidecarForks | None = None
     """None: sidecars are started as programs."""
+    ports: MachinePorts = field(default_factory=MachinePorts)
+    """Of use without isolation."""
 
     def claims_folder(self, namespace: str = "") -> Path:
         """Where claims are kept that outlive pods: of one namespace, or of all."""
@@ -158,9 +162,9 @@ class Ground:
         )
 
     def _make_sandbox(self, place: Place) -> Sandbox:
-        if self.machine.network is None:
-            return OpenSandbox(self.machine.spawner, place, self.machine.limits)
         spawner, network = self.machine.spawner, self.machine.network
+        if network is None:
+            return OpenSandbox(spawner, place, self.machine.ports, self.machine.limits)
         return IsolatedSandbox(spawner, network, place, self.machine.limits)
 
     def _kept_paths(self, workload: WantedWorkload) -> list[str]:

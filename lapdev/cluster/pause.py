@@ -6,7 +6,8 @@ is PID 1 of its PID namespace, the kernel then kills every process in it.
 
 The talk of a pod's holder, one message each: it says `hello` (the manager reads its process id
 from the message's credentials); the manager attaches the network and sends the plan as JSON; the
-holder prepares the pod and says `ready`, or what went wrong.
+holder prepares the pod and says `ready`, or what went wrong. With `ready` comes a socket that tells
+who listens in the pod's network namespace, where the kernel has such sockets.
 """
 
 from __future__ import annotations
@@ -117,6 +118,16 @@ def mount_proc() -> None:
         return  # parts of /proc are covered here (a container): the pod keeps seeing that one
 
 
+def say_ready(control: socket.socket) -> None:
+    try:
+        diag = interfaces.open_diag()
+    except OSError:
+        control.send(b"ready")  # a kernel without: the manager reads /proc
+        return
+    with diag:
+        socket.send_fds(control, [b"ready"], [diag.fileno()])
+
+
 def main(kind: str, fd: str) -> None:
     control = socket.socket(fileno=int(fd))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -129,7 +140,7 @@ def main(kind: str, fd: str) -> None:
     if kind == "pod":
         try:
             prepare(json.loads(control.recv(MESSAGE_BYTES)))
-            control.send(b"ready")
+            say_ready(control)
         except OSError as exc:
             control.send(str(exc).encode())
             return

@@ -1,13 +1,14 @@
 """A container that found its port taken: who has it. Pure.
 
 Containers of a pod share localhost; that two want one port shows only when both run, where the
-ports are not declared.
+ports are not declared. Without isolation all pods share the machine's ports.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 # As C libraries, Node, Go, Java, Windows-minded runtimes and servers of their own words say it.
 _CLASH = re.compile(
@@ -30,20 +31,31 @@ def clash_lines(lines: Sequence[str]) -> list[str]:
 
 
 def explain_clash(
-    lines: Sequence[str], held: Mapping[str, frozenset[int]], declared: Sequence[int] = ()
+    lines: Sequence[str],
+    held: Mapping[str, frozenset[int]],
+    declared: Sequence[int] = (),
+    strange: Mapping[str, frozenset[int]] = MappingProxyType({}),
 ) -> str:
     """Why the container whose last lines these are could not have its port; empty: not for that.
 
     `held`: the ports that each other process of the pod listens on, by name ("container web").
-    `declared`: the ports the container says it listens on.
+    `declared`: the ports the container says it listens on. `strange`: as `held`, of what is not
+    in the pod.
     """
     said = clash_lines(lines)
     if not said:
         return ""
     owners = {port: name for name, ports in held.items() for port in ports}
     # An error text is full of numbers; those that somebody holds tell.
-    named = [port for line in said for port in _numbers(line) if port in owners]
-    wanted = named or [port for port in declared if port in owners]
+    named = [port for line in said for port in _numbers(line)]
+    wanted = [port for port in (*named, *declared) if port in owners]
+    others = {port: name for name, ports in strange.items() for port in ports}
+    if not wanted and (elsewhere := [port for port in (*declared, *named) if port in others]):
+        port = elsewhere[0]
+        return (
+            f"port {port} is taken by {others[port]} (without isolation pods share the machine's"
+            f" ports): listen on $POD_IP:{port}, or run with isolation"
+        )
     if not wanted and len(owners) == 1:
         wanted = list(owners)
     if wanted:

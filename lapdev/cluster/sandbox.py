@@ -1,4 +1,4 @@
-"""Where the processes of one pod live: namespaces of their own, or just an address.
+"""Where the processes of one pod live: in namespaces of their own.
 
 A sandbox starts processes and ends them all; what runs in it, and when it starts again, is the
 pod's business.
@@ -22,13 +22,8 @@ from lapdev.cluster.manifests import Resources
 from lapdev.cluster.network import Network
 from lapdev.cluster.pod_files import PodNames, write_pod_files
 from lapdev.cluster.sidecar_forks import SidecarForks
-from lapdev.cluster.sockets import (
-    listening_ports,
-    pid_namespace,
-    port_owners,
-    processes,
-    session_of,
-)
+from lapdev.cluster.sock_diag import Listening, SockDiag
+from lapdev.cluster.sockets import Listeners, holders, pid_namespace, port_owners, processes
 from lapdev.cluster.spawner import (
     ENTER_SCRIPT,
     PAUSE_SCRIPT,
@@ -106,11 +101,17 @@ class Sandbox(Protocol):
     def listening_ports(self) -> frozenset[int]:
         """TCP ports on which anything in the pod accepts connections."""
 
+    def why_not_listening(self, port: int) -> str:
+        """Of one that is not among `listening_ports`."""
+
     def port_owners(self) -> dict[int, frozenset[int]]:
         """TCP port listened on → session ids of its owners: process ids of what `spawn` started.
 
         Looks at every process of the pod: for explaining a failure, not for asking often.
         """
+
+    def strange_ports(self) -> dict[str, frozenset[int]]:
+        """TCP ports that the pod cannot have, because of what is not in it, by whose they are."""
 
     def oom_kills(self, container: str) -> int:
         """How often the kernel has ended a process of the container for want of memory.
@@ -153,6 +154,7 @@ class IsolatedSandbox:
         self._spawner = spawner
         self._network = network
         self._control: socket.socket | None = None
+        self._listeners: Listeners | None = None
         self._pid = 0
         self._pidfd = -1
         self._outside: list[Child] = []
@@ -182,7 +184,7 @@ class IsolatedSandbox:
                 started = self._prepare(entry, program)
             kind = "sidecar" if sidecar else "container"
             words = [kind, str(joined), entry.words, program.cwd, *program.argv]
-            started.child = child = await _spawn(
+            started.child = child = await start_command(
                 self._spawner,
                 Command(
                     self._spawner.script(ENTER_SCRIPT, *words),
@@ -229,12 +231,19 @@ class IsolatedSandbox:
         return entry.give_pidfd(beside.pid)
 
     def listening_ports(self) -> frozenset[int]:
-        return listening_ports(Path(f"/proc/{self._pid}/net"))
+        return frozenset(each.port for each in self._listening())
+
+    def why_not_listening(self, port: int) -> str:
+        return f"does not listen on port {port} yet"
 
     def port_owners(self) -> dict[int, frozenset[int]]:
         namespace = pid_namespace(self._pid)
         pids = (pid for pid in processes() if namespace and pid_namespace(pid) == namespace)
-        return port_owners(Path(f"/proc/{self._pid}/net"), pids)
+        listening = self._listening()
+        return port_owners(listening, holders((each.inode for each in listening), pids))
+
+    def strange_ports(self) -> dict[str, frozenset[int]]:
+        return {}
 
     def oom_kills(self, container: str) -> int:
         return self._groups.oom_kills(container)
@@ -252,14 +261,20 @@ class IsolatedSandbox:
             with contextlib.suppress(ProcessLookupError):  # it ended this moment
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             await self._gone.wait()
-        await _kill(self._outside)
+        await kill_all(self._outside)
         if self._control is not None:
             self._control.close()
             self._control = None
+        if self._listeners is not None:
+            self._listeners.close()  # with the holder, this is what kept the network namespace
+            self._listeners = None
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
         self._groups.remove()
+
+    def _listening(self) -> list[Listening]:
+        return self._listeners.now() if self._listeners is not None else []
 
     async def _start_holder(self, files: dict[str, str]) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -268,20 +283,24 @@ class IsolatedSandbox:
         fd = theirs.fileno()
         argv = self._spawner.script(PAUSE_SCRIPT, "pod", str(fd))
         try:
-            launcher = await _spawn(self._spawner, Command(argv, {}, (fd,)))
+            launcher = await start_command(self._spawner, Command(argv, {}, (fd,)))
         finally:
             theirs.close()
-        message, self._pid = await receive(self._control)
-        if message != b"hello":
+        message = await receive(self._control)
+        if message.text != b"hello":
             raise ClusterError(f"pod {self.place.name} could not get namespaces of its own")
+        self._pid = message.pid
         self._pidfd = os.pidfd_open(self._pid)
         watch_exit(os.dup(self._pidfd), self._gone.set)
         await launcher.wait()
         await self._network.add_pod(self.place.bridge, self._pid)
         self._control.send(json.dumps(self._plan(files)).encode())
-        message, _ = await receive(self._control)
-        if message != b"ready":
-            raise ClusterError(f"cannot prepare pod {self.place.name}: {message.decode()}")
+        message = await receive(self._control)
+        diag = SockDiag(socket.socket(fileno=message.fds[0])) if message.fds else None
+        self._listeners = Listeners(Path(f"/proc/{self._pid}/net"), diag)
+        if message.text != b"ready":
+            why = message.text.decode()
+            raise ClusterError(f"cannot prepare pod {self.place.name}: {why}")
 
     def _plan(self, files: dict[str, str]) -> dict[str, object]:
         place = self.place
@@ -297,69 +316,16 @@ class IsolatedSandbox:
         }
 
 
-class OpenSandbox:
-    """No isolation: ordinary processes, and a loopback address of their own."""
-
-    def __init__(self, spawner: Spawner, place: Place, limits: Limits | None = None) -> None:
-        self.place = place
-        self._spawner = spawner
-        self._children: list[Child] = []
-        self._groups = (limits or Limits()).pod(place.namespace, place.name)
-        self._gone = asyncio.Event()
-
-    async def start(self) -> None:
-        return
-
-    async def spawn(
-        self, program: Program, *, sidecar: bool = False, beside: Child | None = None
-    ) -> Child:
-        with Entry() as entry:
-            if not sidecar:
-                entry.give_groups(self._groups.enter(program.container, program.resources))
-            words = ["process", "-1", entry.words, program.cwd, *program.argv]
-            argv = self._spawner.script(ENTER_SCRIPT, *words)
-            fds = (*entry.fds, *program.fds)
-            child = await _spawn(self._spawner, Command(argv, program.env, fds, program.output))
-        self._children = [known for known in self._children if known.running] + [child]
-        return child
-
-    async def fork_sidecar(self, forks: SidecarForks, launch: int, output: int) -> Child:
-        child = await forks.start(launch, output)
-        self._children = [known for known in self._children if known.running] + [child]
-        return child
-
-    def listening_ports(self) -> frozenset[int]:
-        return listening_ports(Path("/proc/self/net"), self.place.ip)
-
-    def port_owners(self) -> dict[int, frozenset[int]]:
-        sessions = {child.pid for child in self._children}
-        pids = (pid for pid in processes() if session_of(pid) in sessions)
-        return port_owners(Path("/proc/self/net"), pids, self.place.ip)
-
-    def oom_kills(self, container: str) -> int:
-        return self._groups.oom_kills(container)
-
-    @property
-    def holder_pid(self) -> int:
-        return 0
-
-    async def wait_gone(self) -> None:
-        await self._gone.wait()
-
-    async def kill(self) -> None:
-        await _kill(self._children)
-        self._groups.remove()
-        self._gone.set()
-
-
-async def _spawn(spawner: Spawner, command: Command) -> Child:
+async def start_command(spawner: Spawner, command: Command) -> Child:
+    """Raises ClusterError when it cannot be started; names it."""
     try:
         return await spawner.spawn(command)
     except OSError as exc:
         raise ClusterError(f"cannot start {command.argv[-1]}: {exc}") from exc
 
 
-async def _kill(children: list[Child]) -> None:
+async def kill_all(children: list[Child]) -> None:
+    """They have ended, by force."""
     for child in children:
         child.signal(signal.SIGKILL)
     for child in children:

@@ -69,10 +69,10 @@ class SidecarForks:
         try:
             with theirs:
                 socket.send_fds(control, [b"pod" if holder >= 0 else b"open"], fds)
-            message, pid = await receive(ours)
-            if message != b"hello":
+            message = await receive(ours)
+            if message.text != b"hello":
                 raise ClusterError("the sidecars' fork server made no sidecar")
-            return _watch(pid, ours)
+            return _watch(message.pid, ours)
         except OSError as exc:
             ours.close()
             raise ClusterError(f"cannot start a sidecar: {exc}") from exc

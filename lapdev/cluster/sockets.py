@@ -1,4 +1,4 @@
-"""Which TCP ports are listened on, and by whom: read from /proc, nothing is dialled."""
+"""Which TCP sockets listen, and who holds them: asked of the kernel, nothing is dialled."""
 
 from __future__ import annotations
 
@@ -7,29 +7,64 @@ import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lapdev.cluster.sock_diag import Listening, SockDiag
+
 LISTEN_STATE = "0A"
 _PROC = Path("/proc")
 
 
-def listening_ports(net: Path, ip: str = "") -> frozenset[int]:
-    """TCP ports in state LISTEN, from a network namespace's /proc files; with `ip`, only there."""
-    return frozenset(port for port, _ in _listeners(net, ip))
+class Listeners:
+    """The TCP sockets that listen in one network namespace."""
+
+    def __init__(self, net: Path, diag: SockDiag | None = None) -> None:
+        """`net`: the namespace's folder in /proc, for kernels that tell it no other way.
+
+        Takes `diag`, a socket of that namespace.
+        """
+        self._net = net
+        self._diag = diag
+
+    def now(self) -> list[Listening]:
+        """None when the namespace is gone."""
+        if self._diag is not None:
+            try:
+                return self._diag.listeners()
+            except OSError:
+                self.close()  # from now on by /proc
+        return list(_read_proc(self._net))
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._diag is not None:
+            self._diag.close()
+            self._diag = None
 
 
-def port_owners(net: Path, pids: Iterable[int], ip: str = "") -> dict[int, frozenset[int]]:
-    """TCP port listened on → session ids of those of the processes that hold its socket.
+def holders(inodes: Iterable[int], pids: Iterable[int]) -> dict[int, frozenset[int]]:
+    """Socket → session ids of those of the processes that hold it.
 
-    Reads every descriptor of every process given: for looking into a failure, not for asking often.
+    Reads every descriptor of every process given: not for asking often.
     """
-    ports = {f"socket:[{inode}]": port for port, inode in _listeners(net, ip)}
-    owners: dict[int, set[int]] = {port: set() for port in ports.values()}
-    for pid in pids:
-        held = {ports[link] for link in _descriptors(pid) if link in ports}
+    found: dict[int, set[int]] = {inode: set() for inode in inodes}
+    links = {f"socket:[{inode}]": inode for inode in found}
+    for pid in pids if links else ():
+        held = {links[link] for link in _descriptors(pid) if link in links}
         session = session_of(pid) if held else None
         if session is not None:
-            for port in held:
-                owners[port].add(session)
-    return {port: frozenset(sessions) for port, sessions in owners.items()}
+            for inode in held:
+                found[inode].add(session)
+    return {inode: frozenset(sessions) for inode, sessions in found.items()}
+
+
+def port_owners(
+    listening: Iterable[Listening], holding: dict[int, frozenset[int]]
+) -> dict[int, frozenset[int]]:
+    """TCP port listened on → session ids of whoever holds one of its sockets."""
+    owners: dict[int, frozenset[int]] = {}
+    for each in listening:
+        known = owners.get(each.port, frozenset())
+        owners[each.port] = known | holding.get(each.inode, frozenset())
+    return owners
 
 
 def session_of(pid: int) -> int | None:
@@ -55,10 +90,8 @@ def pid_namespace(pid: int) -> str:
         return ""
 
 
-def _listeners(net: Path, ip: str) -> Iterator[tuple[int, str]]:
-    """(port, inode) of every listening TCP socket."""
-    wanted = struct.pack("=I", struct.unpack(">I", socket.inet_aton(ip))[0]).hex() if ip else ""
-    for name in ("tcp", "tcp6"):
+def _read_proc(net: Path) -> Iterator[Listening]:
+    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         try:
             lines = (net / name).read_text().splitlines()[1:]
         except OSError:
@@ -66,8 +99,14 @@ def _listeners(net: Path, ip: str) -> Iterator[tuple[int, str]]:
         for line in lines:
             words = line.split()
             address, _, port = words[1].partition(":")
-            if words[3] == LISTEN_STATE and (not wanted or address.lower() == wanted):
-                yield int(port, 16), words[9] if len(words) > 9 else ""
+            if words[3] == LISTEN_STATE:
+                yield Listening(_address(family, address), int(port, 16), int(words[9]))
+
+
+def _address(family: int, text: str) -> str:
+    """The kernel prints an address as words of 32 bits, in this machine's byte order."""
+    words = (int(text[at : at + 8], 16) for at in range(0, len(text), 8))
+    return socket.inet_ntop(family, struct.pack(f"={len(text) // 8}I", *words))
 
 
 def _descriptors(pid: int) -> Iterator[str]:

@@ -23,6 +23,8 @@ from lapdev.errors import ClusterError
 
 PAUSE_SCRIPT = str(Path(__file__).with_name("pause.py"))
 ENTER_SCRIPT = str(Path(__file__).with_name("enter.py"))
+_CREDENTIALS = struct.Struct("=III")
+_FD = struct.Struct("=i")
 
 
 @dataclass(slots=True)
@@ -91,11 +93,19 @@ def watch_exit(pidfd: int, callback: Callable[[], None]) -> None:
     loop.add_reader(pidfd, ended)
 
 
-async def receive(control: socket.socket) -> tuple[bytes, int]:
-    """One message and its sender's process id; an empty one when the other end is gone.
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a process of ours says. Empty when it has gone."""
 
-    The socket does not block and has SO_PASSCRED.
-    """
+    text: bytes
+    pid: int
+    """Of its sender, as this process sees it."""
+    fds: tuple[int, ...] = ()
+    """Descriptors that came with it: the receiver's to close."""
+
+
+async def receive(control: socket.socket) -> Message:
+    """One message. The socket does not block and has SO_PASSCRED."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(control.fileno(), readable.set)
@@ -103,9 +113,15 @@ async def receive(control: socket.socket) -> tuple[bytes, int]:
         await readable.wait()
     finally:
         loop.remove_reader(control.fileno())
-    message, ancillary, _, _ = control.recvmsg(65536, socket.CMSG_SPACE(12))
-    pid = struct.unpack("=III", ancillary[0][2])[0] if ancillary else 0
-    return message, pid
+    room = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_FD.size)
+    text, ancillary, _, _ = control.recvmsg(65536, room, socket.MSG_CMSG_CLOEXEC)
+    pid, fds = 0, ()
+    for _, kind, content in ancillary:
+        if kind == socket.SCM_CREDENTIALS:
+            pid = _CREDENTIALS.unpack(content)[0]
+        elif kind == socket.SCM_RIGHTS:
+            fds = _FD.unpack_from(content)
+    return Message(text, pid, fds)
 
 
 class Spawner:

@@ -13,8 +13,10 @@ import pytest
 
 from lapdev.cluster import cgroups
 from lapdev.cluster.cgroups import Hierarchy, Limits, find
+from lapdev.cluster.machine_ports import MachinePorts
 from lapdev.cluster.manifests import Resources
-from lapdev.cluster.sandbox import OpenSandbox, Place, Program
+from lapdev.cluster.open_sandbox import OpenSandbox
+from lapdev.cluster.sandbox import Place, Program
 from lapdev.cluster.spawner import Spawner
 from lapdev.cluster.subnets import LOOPBACK_RANGE, AddressPlan
 from lapdev.errors import ClusterError
@@ -325,7 +327,7 @@ async def test_without_namespaces_limits_are_kept_as_well(tmp_path: Path) -> Non
     await spawner.start()
     subnet = AddressPlan(LOOPBACK_RANGE).take()
     place = Place("web-x", "shop", subnet.pods.take(), subnet, "", tmp_path)
-    pod = OpenSandbox(spawner, place, limits)
+    pod = OpenSandbox(spawner, place, MachinePorts(), limits)
     eat = [sys.executable, "-S", "-c", EAT]
     hungry = Resources(memory_limit=64 * MEBIBYTE)
     child = await pod.spawn(Program(eat, PATH, "/", container="web", resources=hungry))

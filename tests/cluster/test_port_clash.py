@@ -7,6 +7,7 @@ import pytest
 from lapdev.cluster.port_clash import LINES, clash_lines, explain_clash
 
 HELD = {"container web": frozenset({8080, 9229}), "container cache": frozenset({6379})}
+STRANGE = {"container web of pod api-x": frozenset({8080}), "another program": frozenset({98})}
 TAKEN = "port {} is taken by container {} of the same pod (containers share localhost)"
 
 
@@ -87,3 +88,24 @@ def test_other_failures_and_ports_of_nobody_here_are_none_of_it(
 
 def test_only_recent_lines_are_looked_at() -> None:
     assert clash_lines(["x", "EADDRINUSE", "y"]) == ["EADDRINUSE", "y"]
+
+
+@pytest.mark.parametrize(
+    ("line", "declared"),
+    [
+        ("OSError: [Errno 98] Address already in use", (8080,)),
+        ("listen tcp :8080: bind: address already in use", ()),
+    ],
+)
+def test_a_port_that_something_outside_the_pod_has_comes_with_a_remedy(
+    line: str, declared: tuple[int, ...]
+) -> None:
+    told = (
+        "port 8080 is taken by container web of pod api-x (without isolation pods share the"
+        " machine's ports): listen on $POD_IP:8080, or run with isolation"
+    )
+    assert explain_clash([line], {}, declared, STRANGE) == told
+    held = {"container job": frozenset({9000})}
+    assert explain_clash([line], held, declared, STRANGE) == told
+    own = explain_clash([line], HELD, declared, STRANGE)
+    assert own == TAKEN.format(8080, "web")

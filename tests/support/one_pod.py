@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from lapdev.cluster.driver import NamespaceSpec, SidecarPlan, WorkloadSpec
+from lapdev.cluster.machine_ports import MachinePorts
 from lapdev.cluster.manifests import ConfigObject
+from lapdev.cluster.open_sandbox import OpenSandbox
 from lapdev.cluster.options import LocalOptions
 from lapdev.cluster.pod import Pod, Surroundings
-from lapdev.cluster.sandbox import OpenSandbox, Place, Sandbox
+from lapdev.cluster.sandbox import Place, Sandbox
 from lapdev.cluster.spawner import Spawner
 from lapdev.cluster.subnets import LOOPBACK_RANGE, AddressPlan
 from lapdev.cluster.wanted import WantedWorkload, wanted_namespace
@@ -75,7 +77,7 @@ async def one_pod(
     folder: Path,
     workload: WantedWorkload,
     *configs: ConfigObject,
-    make_sandbox: Callable[[Spawner, Place], Sandbox] = OpenSandbox,
+    make_sandbox: Callable[[Spawner, Place], Sandbox] | None = None,
 ) -> AsyncIterator[OnePod]:
     """The pod runs; at the end it is stopped, in a hurry."""
     spawner = Spawner(sys.executable, isolation=False)
@@ -85,11 +87,18 @@ async def one_pod(
         folder, "unix:/none", isolation=False, sidecar_command=(sys.executable, "-S", str(STANDIN))
     )
     watch = Watch()
+    ports = MachinePorts()
+
+    def in_sandbox(place: Place) -> Sandbox:
+        if make_sandbox is not None:
+            return make_sandbox(spawner, place)
+        return OpenSandbox(spawner, place, ports)
+
     known = {(config.kind, config.name): config for config in configs}
     around = Surroundings(
         options=options,
         credentials=FakeCredentials(),
-        make_sandbox=lambda place: make_sandbox(spawner, place),
+        make_sandbox=in_sandbox,
         service_environment=dict,
         configs=lambda: known,
         on_change=watch,
@@ -102,3 +111,4 @@ async def one_pod(
         pod.request_stop(0.5)
         await running
         await spawner.aclose()
+        ports.close()

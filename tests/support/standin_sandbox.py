@@ -65,6 +65,8 @@ class StandInSandbox:
     behave: dict[str, Behaviour] = field(default_factory=dict)
     listening: set[int] = field(default_factory=set)
     owners: dict[int, frozenset[int]] = field(default_factory=dict)
+    strange: dict[str, frozenset[int]] = field(default_factory=dict)
+    """Ports of what is not in the pod, by whose they are."""
     kills: dict[str, int] = field(default_factory=dict)
     """Container → processes ended for want of memory."""
     gone: bool = False
@@ -111,6 +113,12 @@ class StandInSandbox:
 
     def listening_ports(self) -> frozenset[int]:
         return frozenset(self.listening)
+
+    def why_not_listening(self, port: int) -> str:
+        return f"does not listen on port {port} yet"
+
+    def strange_ports(self) -> dict[str, frozenset[int]]:
+        return self.strange
 
     def port_owners(self) -> dict[int, frozenset[int]]:
         return self.owners
