@@ -19,7 +19,7 @@ from lapdev.cloud.sendable import check_sendable
 from lapdev.cloud.tokens import InterceptTokens, sha256_hex
 from lapdev.cloud.wishes import offered_ports, preview_wishes
 from lapdev.cluster.manifests import Manifests, WorkloadKind, check_references, parse_objects
-from lapdev.errors import ConfigError, NotFound
+from lapdev.errors import ConfigError, NotFound, NotReady
 from lapdev.model import (
     Cluster,
     ClusterId,
@@ -40,6 +40,9 @@ from lapdev.net.tasks import Tasks
 from lapdev.store import NewEnvironment, PreviewWish, Store
 from lapdev.store.names import new_id
 from lapdev.wire.control import LogsTarget
+
+DELETE_PATIENCE = 60.0
+"""Seconds that a caller is kept waiting for pods to end; a pod's grace may be longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,7 @@ class ApiService:
     """The whole URL that leads to it."""
     tasks: Tasks = field(default_factory=Tasks)
     """Owns deletions, which outlive the call that asked for them. Closed by `aclose`."""
+    delete_patience: float = DELETE_PATIENCE
     _deletions: dict[EnvironmentId, asyncio.Task[None]] = field(default_factory=dict)
     _parse: catalog.Parsed = field(default_factory=catalog.Parsed)
 
@@ -292,9 +296,19 @@ class ApiService:
 
         A caller who leaves does not stop it. When the cluster fails to do it the environment
         stays `deleting`; deleting it again, or `finish_deletions`, goes on.
+
+        Raises:
+            NotReady: its pods take longer than `delete_patience` to end. The deletion goes on.
         """
         environment = await self.store.mark_deleting(ref)
-        await asyncio.shield(self._deletion(environment))
+        deletion = self._deletion(environment)
+        await asyncio.wait([deletion], timeout=self.delete_patience)
+        if not deletion.done():
+            raise NotReady(
+                f"{environment.name} is still being deleted: its pods take their time to end",
+                hint="it goes on by itself; delete it again to wait for the rest",
+            )
+        await deletion
 
     async def finish_deletions(self) -> None:
         """Goes on with deletions that a restart or a lost cluster interrupted. Call at start."""

@@ -43,8 +43,6 @@ from lapdev.wire.control import (
 HOLD_TIMEOUT = 2.0
 """How long a request waits for a tunnel that is away (tunnel.md)."""
 
-DELETE_TIMEOUT = 60.0
-
 MAX_PARALLEL_PUSHES = 16
 
 
@@ -189,14 +187,16 @@ class ClusterLinks:
             self._tasks.spawn(self._push_dirty(), "push environments")
 
     async def delete(self, environment: Environment) -> None:
-        """Nothing of it runs any more, or its cluster is away and will be told when it is back."""
+        """Nothing of it runs any more, or its cluster is away and will be told when it is back.
+
+        Takes as long as its slowest pod's grace.
+        """
         self._live.pop(environment.id, None)
         tunnel = self.tunnel_nowait(environment.cluster)
         if tunnel is None:
             return
         try:
-            async with asyncio.timeout(DELETE_TIMEOUT):
-                await tunnel.call(DeleteEnvironment(environment.id))
+            await tunnel.call(DeleteEnvironment(environment.id))
         except TunnelError as exc:
             get_logger().warning(
                 "environment_delete_deferred", environment=environment.id, error=exc.detail

@@ -57,6 +57,23 @@ async def test_a_failed_deletion_stays_marked_and_can_be_asked_again(
     assert await rig.store.environments() == []
 
 
+async def test_a_deletion_that_takes_long_goes_on_and_can_be_waited_for(rig: ApiRig) -> None:
+    await rig.make_shop()
+    gate = rig.link.delete_gate = asyncio.Event()
+    rig.service.delete_patience = 0.01
+    answer = await rig.client.delete("/api/v1/environments/shop")
+    assert answer.status_code == 503
+    assert "still being deleted" in answer.text
+    assert "delete it again" in answer.text
+    assert await status(rig) is EnvironmentStatus.DELETING
+    rig.service.delete_patience = 10
+    gate.set()
+    again = await rig.client.delete("/api/v1/environments/shop")
+    assert again.status_code in (204, 404)  # it may have come to its end just before
+    assert await rig.store.environments() == []
+    assert [name for name, _ in rig.link.calls].count("delete") == 1
+
+
 async def test_a_restart_goes_on_with_what_was_being_deleted(rig: ApiRig) -> None:
     await rig.make_shop()
     await rig.make_shop(name="kept")
