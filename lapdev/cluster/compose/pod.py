@@ -12,6 +12,7 @@ from lapdev.cluster.compose.order import Role, Turn
 from lapdev.cluster.compose.quantities import whole_seconds
 from lapdev.cluster.compose.service import ComposeService, Health
 from lapdev.cluster.compose.volumes import Volumes
+from lapdev.cluster.manifests.node import HOST_NAME
 
 Object = dict[str, Any]
 
@@ -26,10 +27,6 @@ _READINESS_INTERVAL = 5
 # Compose never ends a container because it is unhealthy.
 _PATIENCE = 1000
 _LONGEST = 3600
-# Kubernetes takes no other names into a pod's hosts file.
-_HOST_NAME = re.compile(
-    r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*"
-)
 _LABEL_KEY = re.compile(r"([a-z0-9][-a-z0-9.]*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
@@ -189,7 +186,7 @@ def _host_aliases(services: Sequence[ComposeService], inactive: Iterable[str]) -
 
 def is_host_name(name: str) -> bool:
     """A pod can be told an address for this name."""
-    return _HOST_NAME.fullmatch(name.lower()) is not None
+    return HOST_NAME.fullmatch(name.lower()) is not None
 
 
 def service_object(project: str, service: ComposeService, tcp_previews: Sequence[int]) -> Object:

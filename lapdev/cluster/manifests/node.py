@@ -15,6 +15,8 @@ TEXT_SHOWN = 1000
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_DNS_LABEL.pattern}(\.{_DNS_LABEL.pattern})*")
+_HOST_LABEL = r"[a-z0-9_]([-_a-z0-9]{0,61}[a-z0-9_])?"
+HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_HOST_LABEL}(\.{_HOST_LABEL})*")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 
@@ -149,6 +151,17 @@ class Node:
         name = self.text()
         if not _DNS_SUBDOMAIN.fullmatch(name):
             self.fail(f"{name!r:.80} is not a name", "use a-z, 0-9, and inner hyphens and dots")
+        return name
+
+    def host_name(self) -> str:
+        """A name for a pod's hosts file. Other than in Kubernetes, `_` is allowed, as C libraries
+        take it and services of Compose files have it."""
+        name = self.text()
+        if not HOST_NAME.fullmatch(name):
+            self.fail(
+                f"{name!r:.80} is not a host name",
+                "use a-z, 0-9, and inner hyphens, underscores and dots",
+            )
         return name
 
     def config_key(self) -> str:

@@ -83,7 +83,7 @@ def _alias(node: Node) -> tuple[str, tuple[str, ...]]:
         ipaddress.ip_address(address)
     except ValueError:
         node.child("ip").fail(f"{address!r:.60} is not an address", "write one like 127.0.0.1")
-    return address, tuple(name.object_name() for name in node.child("hostnames").items())
+    return address, tuple(name.host_name() for name in node.child("hostnames").items())
 
 
 def _with_resources(found: Iterable[tuple[Node, Container]]) -> list[Container]:

@@ -77,7 +77,7 @@ def test_names_that_lead_to_a_service() -> None:
             command: x
             container_name: shop-web
             hostname: www
-            networks: {front: {aliases: [front.local, bad_name]}}
+            networks: {front: {aliases: [front.local, app_server, -bad]}}
             extra_hosts: ["other:10.0.0.1", "six=[::1]", "host.docker.internal:host-gateway"]
             links: ["db:database"]
           a_b: {command: y, extra_hosts: {third: 10.0.0.1}}
@@ -85,12 +85,15 @@ def test_names_that_lead_to_a_service() -> None:
         """
     )
     aliases = {entry["ip"]: entry["hostnames"] for entry in pod_spec(found)["hostAliases"]}
-    assert {"web", "shop-web", "www", "front.local", "a-b", "db"} <= set(aliases["127.0.0.1"])
+    assert {"web", "shop-web", "www", "front.local", "a-b", "a_b", "db"} <= set(
+        aliases["127.0.0.1"]
+    )
+    assert "app_server" in aliases["127.0.0.1"]
     assert aliases["10.0.0.1"] == ["other", "third"]
     assert aliases["::1"] == ["six"]
     accepted(found)
     assert any("host.docker.internal" in note for note in found.notes)
-    assert any("'bad_name' is not a host name" in note for note in found.notes)
+    assert any("'-bad' is not a host name" in note for note in found.notes)
 
 
 def test_labels_become_annotations_of_the_service() -> None:

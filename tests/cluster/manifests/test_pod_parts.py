@@ -33,7 +33,7 @@ def port(number: int, protocol: str = "TCP") -> dict[str, Any]:
 
 def test_the_pods_own_fields_are_read() -> None:
     found = pod(
-        hostAliases=[{"ip": "::1", "hostnames": ["db", "a.b"]}],
+        hostAliases=[{"ip": "::1", "hostnames": ["db", "a_b.c"]}],
         hostname="box",
         subdomain="sub",
         restartPolicy="Never",
@@ -41,7 +41,7 @@ def test_the_pods_own_fields_are_read() -> None:
         volumes=[{"name": "v"}],
         securityContext={"runAsUser": 1},
     )
-    assert found.host_aliases == (("::1", ("db", "a.b")),)
+    assert found.host_aliases == (("::1", ("db", "a_b.c")),)
     assert (found.hostname, found.subdomain) == ("box", "sub")
     assert (found.restart, found.termination_grace) == (RestartPolicy.NEVER, 0.0)
     assert found.volumes == (Volume("v", EmptyDir()),)
@@ -58,7 +58,7 @@ def test_defaults_are_those_of_kubernetes() -> None:
     [
         ({"containers": []}, "there is no container"),
         ({"hostAliases": [{"ip": "db"}]}, r"hostAliases\[0\]\.ip: 'db' is not an address"),
-        ({"hostAliases": [{"ip": "::1", "hostnames": ["a b"]}]}, "'a b' is not a name"),
+        ({"hostAliases": [{"ip": "::1", "hostnames": ["a b"]}]}, "'a b' is not a host name"),
         ({"hostname": "A"}, "'A' is not a name"),
         ({"restartPolicy": "Sometimes"}, "is 'Sometimes'"),
         ({"terminationGracePeriodSeconds": -1}, "is -1"),
