@@ -118,8 +118,11 @@ class Pod:
 
     @property
     def last_exit(self) -> str:
-        """How a container of it last ended: `web: exit code 1: no such table`."""
-        ended = [each for each in self.containers if each.last_exit]
+        """How a container of it last ended that should not have: `web: exit code 1: no table`.
+
+        One that has done its work for good says nothing.
+        """
+        ended = [each for each in self.containers if each.last_exit and not _done(each)]
         latest = max(ended, key=lambda each: each.ended_at, default=None)
         return f"{latest.name}: {latest.last_exit}" if latest else ""
 
@@ -315,8 +318,12 @@ class Pod:
 
 def _serves(member: Member) -> bool:
     """Ready, or done with what it was there for."""
-    final = member.process.final
-    return member.part is Part.INIT or member.process.ready or bool(final and final.ok)
+    return member.part is Part.INIT or member.process.ready or _done(member.process)
+
+
+def _done(container: Supervised) -> bool:
+    """It ended well, and for good."""
+    return container.final is not None and container.final.ok
 
 
 async def _within(seconds: float, process: Supervised) -> None:
