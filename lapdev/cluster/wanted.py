@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,8 @@ from lapdev.cluster.pod_digests import pod_digests
 from lapdev.errors import ConfigError, NoRoute
 from lapdev.model import Service, ServicePort
 
+COMPLAINTS_SHOWN = 20
+
 
 @dataclass(frozen=True, slots=True)
 class WantedWorkload:
@@ -33,6 +36,8 @@ class WantedWorkload:
     """By name, init containers too: what is written, its local command, what it refers to."""
     pod_digest: str = ""
     """Everything else of the pod."""
+    claims_of: str = ""
+    """As the spec says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +64,20 @@ def wanted_namespace(spec: NamespaceSpec, last: WantedNamespace | None = None) -
     read_from: dict[str, WorkloadSpec] = {}
     configs = {(item.kind, item.name): item for item in spec.configs}
     known = last.read_from if last is not None and last.configs == configs else {}
+    idle: list[ConfigError] = []
     for item in spec.workloads:
         if item.name in workloads:
             raise ConfigError(f"namespace {spec.name}: workload {item.name} is there twice")
         if last is not None and known.get(item.name) == item:
             workloads[item.name] = last.workloads[item.name]
         else:
-            workloads[item.name] = _wanted_workload(item, configs)
+            facts = parse_workload(item.manifest)
+            idle += _without_command(facts)
+            if not idle:
+                workloads[item.name] = _wanted_workload(item, facts, configs)
         read_from[item.name] = item
+    if idle:
+        raise _all_at_once(idle)
     services = {item.name: item for item in spec.services}
     written_for = frozenset(_written_for(item.manifest) for item in spec.workloads)
     return WantedNamespace(spec.name, workloads, services, configs, written_for, read_from)
@@ -78,16 +89,40 @@ def _written_for(manifest: dict[str, Any]) -> str:
     return name.lower() if isinstance(name, str) else "default"
 
 
-def _wanted_workload(spec: WorkloadSpec, configs: Configs) -> WantedWorkload:
-    facts = parse_workload(spec.manifest)
+def _without_command(facts: Workload) -> Iterator[ConfigError]:
+    """One complaint for each container that says nothing this machine can run."""
     for container in facts.pod.all_containers():
-        local_command(facts, container)
+        try:
+            local_command(facts, container)
+        except ConfigError as exc:
+            yield exc
+
+
+def _all_at_once(complaints: Sequence[ConfigError]) -> ConfigError:
+    """The first, and the others below: an application is made ready in one go, not in ten."""
+    first, *others = complaints
+    if not others:
+        return first
+    shown = [f"{other}: {other.hint}" for other in others[:COMPLAINTS_SHOWN]]
+    if len(others) > COMPLAINTS_SHOWN:
+        shown.append(f"and {len(others) - COMPLAINTS_SHOWN} more")
+    return ConfigError(str(first), hint="; ".join((first.hint, *shown)))
+
+
+def _wanted_workload(spec: WorkloadSpec, facts: Workload, configs: Configs) -> WantedWorkload:
+    for container in facts.pod.all_containers():
         pod_env(container, PodFacts(spec.name, "", ""), {}, configs)
     check_configs(facts, configs)
     sidecar = dataclasses.asdict(spec.sidecar) if spec.sidecar else None
     digests = pod_digests(spec.manifest, facts.pod, configs, sidecar)
     return WantedWorkload(
-        spec.name, facts, spec.sidecar, digests.whole, digests.containers, digests.pod
+        spec.name,
+        facts,
+        spec.sidecar,
+        digests.whole,
+        digests.containers,
+        digests.pod,
+        spec.claims_of,
     )
 
 

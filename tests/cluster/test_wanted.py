@@ -115,3 +115,20 @@ def test_only_what_changed_is_read_again() -> None:
     other = dataclasses.replace(config, data={"x": b"2"})
     third = wanted_namespace(NamespaceSpec("shop", (again,), configs=(other,)), second)
     assert third.workloads["a"] is not second.workloads["a"]
+
+
+def test_containers_without_a_command_are_told_all_at_once() -> None:
+    specs = []
+    for number in range(23):
+        manifest = deployment(f"web{number}")
+        container = manifest["spec"]["template"]["spec"]["containers"][0]
+        container |= {"command": None, "args": None, "image": "redis"}
+        specs.append(WorkloadSpec(f"web{number}", manifest, None))
+    with pytest.raises(ConfigError, match=r"^Deployment/web0: .* has no command") as caught:
+        wanted_namespace(NamespaceSpec("shop", tuple(specs)))
+    assert "Deployment/web1: " in caught.value.hint
+    assert "Deployment/web20: " in caught.value.hint
+    assert caught.value.hint.endswith("; and 2 more")
+    with pytest.raises(ConfigError) as alone:
+        wanted_namespace(NamespaceSpec("shop", tuple(specs[:1])))
+    assert "web1" not in alone.value.hint
