@@ -41,6 +41,8 @@ _COMMANDS = {
     "node": "node index.js",
     "busybox": "sleep infinity",
 }
+# As the official images are built: others than localhost may ask. A file's name has to come first.
+_LAST_WORDS = {"redis": " --protected-mode no", "valkey": " --protected-mode no"}
 _INTERPRETERS = frozenset({"python", "node", "busybox"})
 """Their arguments are a command by themselves."""
 
@@ -52,9 +54,10 @@ def known_command(image: str, args: Sequence[str] = ()) -> str:
         command = _COMMANDS.get(word)
         if command is None:
             continue
+        last = _LAST_WORDS.get(word, "")
         if not args:
-            return command
+            return command + last
         if word in _INTERPRETERS or args[0] == command.split()[0]:
-            return shlex.join(args)
-        return command if command.startswith("sh -c") else f"{command} {shlex.join(args)}"
+            return shlex.join(args) + last
+        return command if command.startswith("sh -c") else f"{command} {shlex.join(args)}{last}"
     return ""

@@ -122,6 +122,6 @@ def test_all_services_without_a_command_are_told_at_once() -> None:
         " (images are not run)"
     )
     assert caught.value.hint == (
-        'add x-lapdev to the services: db: x-lapdev: {command: "redis-server"};'
+        'add x-lapdev to the services: db: x-lapdev: {command: "redis-server --protected-mode no"};'
         ' web: x-lapdev: {command: "what to run"}'
     )

@@ -101,8 +101,8 @@ def test_the_place_of_the_annotation_is_said_for_every_kind(kind: str, place: st
 
 def test_a_well_known_image_gets_its_whole_line() -> None:
     hint = without_command("Deployment", image="redis:7", args=["--save", ""])
-    line = "annotate: local.lapdev.dev/command.web: \"redis-server --save ''\" (in spec.template"
-    assert hint.startswith(line)
+    line = "redis-server --save '' --protected-mode no"
+    assert hint.startswith(f'annotate: local.lapdev.dev/command.web: "{line}" (in spec.template')
 
 
 def test_init_containers_have_the_same_annotations_by_name() -> None:

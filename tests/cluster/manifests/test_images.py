@@ -12,12 +12,12 @@ from lapdev.cluster.manifests.images import known_command
 @pytest.mark.parametrize(
     ("image", "args", "wanted"),
     [
-        ("redis", (), "redis-server"),
-        ("docker.io/bitnami/redis:7.2@sha256:0", (), "redis-server"),
-        ("gcr.io/google_samples/gb-redis-follower:v2", (), "redis-server"),
-        ("localhost:5000/valkey", (), "valkey-server"),
-        ("redis", ("--save", ""), "redis-server --save ''"),
-        ("redis", ("redis-server", "--save", ""), "redis-server --save ''"),
+        ("redis", (), "redis-server --protected-mode no"),
+        ("docker.io/bitnami/redis:7.2@sha256:0", (), "redis-server --protected-mode no"),
+        ("gcr.io/google_samples/gb-redis-follower:v2", (), "redis-server --protected-mode no"),
+        ("localhost:5000/valkey", (), "valkey-server --protected-mode no"),
+        ("redis", ("--save", ""), "redis-server --save '' --protected-mode no"),
+        ("redis", ("redis-server", "--save", ""), "redis-server --save '' --protected-mode no"),
         ("python:3.12", (), "python3 app.py"),
         ("python:3.12", ("python", "-m", "http.server"), "python -m http.server"),
         ("nginx:1", (), "nginx -g 'daemon off;'"),
