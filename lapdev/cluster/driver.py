@@ -34,6 +34,8 @@ class WorkloadSpec:
     manifest: dict[str, Any]
     """The Kubernetes object, checked by `cluster.manifests`."""
     sidecar: SidecarPlan | None
+    claims_of: str = ""
+    """Who owns the claims its pods may write to, a-z0-9; empty: the namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +113,15 @@ class Driver(Protocol):
     async def delete(self, namespace: str) -> None:
         """Nothing of the namespace exists any more, its volumes too. Unknown names are fine."""
 
-    async def retain(self, namespaces: Collection[str]) -> None:
-        """Nothing exists of any other namespace, whatever an earlier process left of it."""
+    async def remove_claims(self, namespace: str, owner: str) -> None:
+        """Nothing exists of the claims of this owner in the namespace. No pod uses them any more.
+
+        Unknown ones are fine.
+        """
+
+    async def retain(self, namespaces: Collection[str], owners: Collection[str]) -> None:
+        """Nothing exists of any other namespace, nor of the claims of any other owner, whatever
+        an earlier process left of them."""
 
     async def wait_gone(self, namespace: str, workloads: Collection[str]) -> None:
         """No pod exists of those of these workloads that the last applied spec does not list."""

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
+from pathlib import Path
 
 from lapdev.cluster.cgroups import find as find_limits
 from lapdev.cluster.controllers import check_runnable
@@ -21,7 +22,7 @@ from lapdev.cluster.pod import PodInfo
 from lapdev.cluster.sidecar_forks import SidecarForks
 from lapdev.cluster.spawner import Spawner
 from lapdev.cluster.subnets import ISOLATED_RANGE, LOOPBACK_RANGE, AddressPlan
-from lapdev.cluster.volumes import remove_claims
+from lapdev.cluster.volumes import remove_claims, remove_owned, retain_owned
 from lapdev.cluster.wanted import WantedNamespace, service_port, wanted_namespace
 from lapdev.errors import ClusterError, NoRoute, NotFound
 from lapdev.log import get_logger
@@ -29,6 +30,10 @@ from lapdev.model import LogLine, WorkloadStatus
 
 NAMESPACES_APART = 16
 """Between two lapdevs of one machine, where pods have no isolation."""
+OPEN_HINT = (
+    "without isolation no service has a name (use API_SERVICE_HOST and its like; in a Compose"
+    " project localhost), and apps share the machine's ports (let them listen on $POD_IP)"
+)
 VOLUMES_HINT = (
     "without isolation volumes are not mounted: containers find the folder of each in"
     " LAPDEV_VOLUME_<NAME>"
@@ -77,8 +82,8 @@ class LocalDriver:
         if self.options.limits:
             self._machine.limits = find_limits()
             limits_hint = self._machine.limits.explain()
-        volumes_hint = "" if self.options.isolation else VOLUMES_HINT
-        self.detail = "; ".join(filter(None, (limits_hint, volumes_hint)))
+        open_hints = () if self.options.isolation else (OPEN_HINT, VOLUMES_HINT)
+        self.detail = "; ".join(filter(None, (limits_hint, *open_hints)))
         self._started = True
 
     async def aclose(self) -> None:
@@ -113,11 +118,18 @@ class LocalDriver:
             # Also of one that only an earlier process has known.
             await self._remove_claims(namespace)
 
-    async def retain(self, namespaces: Collection[str]) -> None:
+    async def remove_claims(self, namespace: str, owner: str) -> None:
+        claims = self._claims(namespace)
+        if claims is not None:
+            await asyncio.to_thread(remove_owned, claims, owner)
+
+    async def retain(self, namespaces: Collection[str], owners: Collection[str]) -> None:
         root = self._machine.claims_folder()
         left = {folder.name for folder in root.iterdir()} if root.is_dir() else set()
         others = (left | self._namespaces.keys()) - set(namespaces)
         await asyncio.gather(*(self.delete(name) for name in others))
+        for claims in filter(None, map(self._claims, namespaces)):
+            await asyncio.to_thread(retain_owned, claims, owners)
         await asyncio.to_thread(self._machine.limits.remove_left_cgroups)
 
     async def wait_gone(self, namespace: str, workloads: Collection[str]) -> None:
@@ -172,11 +184,15 @@ class LocalDriver:
         self._notify(name)
 
     async def _remove_claims(self, namespace: str) -> None:
-        root = self._machine.claims_folder()
-        claims = self._machine.claims_folder(namespace)
-        # A name that leads elsewhere is no namespace's.
-        if claims.parent == root and namespace not in ("", ".."):
+        claims = self._claims(namespace)
+        if claims is not None:
             await asyncio.to_thread(remove_claims, claims)
+
+    def _claims(self, namespace: str) -> Path | None:
+        """None: a name that leads elsewhere is no namespace's."""
+        claims = self._machine.claims_folder(namespace)
+        ours = claims.parent == self._machine.claims_folder() and namespace not in ("", "..")
+        return claims if ours else None
 
     def _tell_of_volumes(self, wanted: WantedNamespace) -> None:
         """Once: where pods have no isolation, their containers see no volume at its place."""

@@ -137,7 +137,8 @@ class Ground:
         sources = (volume.source for volume in pod.workload.facts.pod.volumes)
         claims = [each for each in sources if isinstance(each, Claim) and each.per_pod]
         folder = self.machine.claims_folder(self.namespace)
-        return [folder / claim_folder(claim, pod.name) for claim in claims]
+        owner = pod.workload.claims_of
+        return [folder / claim_folder(claim, pod.name, owner) for claim in claims]
 
     def _free_name(self, wanted: WantedWorkload, start: Start) -> str:
         while True:

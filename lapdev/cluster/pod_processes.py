@@ -90,7 +90,8 @@ class PodProcesses:
         options = self._around.options
         claims = options.volumes_dir or options.runtime_dir / "volumes"
         own, namespace = self._place.folder / "volumes", self._place.namespace
-        folders = VolumeFolders(own, claims / namespace, options.refused_paths())
+        owner = self.workload.claims_of
+        folders = VolumeFolders(own, claims / namespace, options.refused_paths(), owner)
         loop = asyncio.get_running_loop()
         self._preparing = loop.run_in_executor(None, prepare, facts.pod, about, configs, folders)
         self._volumes = await asyncio.shield(self._preparing)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
@@ -54,6 +54,12 @@ class VolumeFolders:
     """Of the pod's namespace: goes with that."""
     refused: tuple[str, ...] = ()
     """What no hostPath may lead into."""
+    owner: str = ""
+    """Who owns the claims that the pod may write to; empty: the namespace."""
+
+
+OWNED = ".owned"
+"""Below a namespace's claims: a folder for each owner in it. No claim can be called so."""
 
 
 # Containers
@@ -141,9 +147,32 @@ def remove_claims(claims: Path) -> None:
     _remove(claims)
 
 
-def claim_folder(claim: Claim, pod: str) -> str:
-    """The claim's folder below its namespace's: one for each pod where each has its own."""
-    return f"{claim.name}-{pod}" if claim.per_pod else claim.name
+def remove_owned(claims: Path, owner: str) -> None:
+    """Nothing is left of the owner's claims in a namespace."""
+    for folder in _owned(claims):
+        if folder.name == owner:
+            _remove(folder)
+
+
+def retain_owned(claims: Path, owners: Collection[str]) -> None:
+    """Nothing is left of other owners' claims in a namespace."""
+    for folder in _owned(claims):
+        if folder.name not in owners:
+            _remove(folder)
+
+
+def _owned(claims: Path) -> list[Path]:
+    folder = claims / OWNED
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def claim_folder(claim: Claim, pod: str, owner: str = "") -> str:
+    """The claim's folder below its namespace's: one for each pod where each has its own.
+
+    What an owner's pod only reads is the namespace's.
+    """
+    name = f"{claim.name}-{pod}" if claim.per_pod else claim.name
+    return f"{OWNED}/{owner}/{name}" if owner and (claim.per_pod or not claim.read_only) else name
 
 
 def _made(
@@ -160,7 +189,7 @@ def _made(
         case HostPath():
             folder = _host_path(where, volume.source, folders.refused)
         case Claim():
-            folder = folders.claims / claim_folder(volume.source, facts.name)
+            folder = folders.claims / claim_folder(volume.source, facts.name, folders.owner)
             folder.mkdir(parents=True, exist_ok=True)
         case _ as never:
             assert_never(never)

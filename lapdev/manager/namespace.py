@@ -98,10 +98,12 @@ class Namespace:
         await self.settled()
 
     async def wait_gone(self, environment: EnvironmentId, settled: asyncio.Future[None]) -> None:
-        """No pod of the environment exists any more: not wanted since before `settled` was made."""
+        """No pod or claim of the environment exists any more: not wanted since before `settled`
+        was made."""
         await settled
         names = self._ran.pop(environment, set())
         await self._driver.wait_gone(self.name, names)
+        await self._driver.remove_claims(self.name, environment)
 
     @property
     def plan(self) -> NamespacePlan:

@@ -12,8 +12,7 @@ the cloud sent them. Out: the `NamespaceSpec` for the driver and one `RouteSnaps
   its own Services `<service>-<hash>`, one for each Service that stands before the base's `api`,
   whatever those Services are called. A copied Job or CronJob runs for the branch.
 - A branch has the base's ConfigMaps and Secrets, and no volume of the base that it could write to:
-  a claim named in a copy becomes the branch's own, and those of a StatefulSet's template have the
-  pod's name in theirs.
+  a claim of a copy, unless it is mounted for reading, is the branch's own and goes with the branch.
 - A workload's spec says nothing about another's: what is added, changed or removed beside it
   replaces none of its pods.
 - A branch route is offered as soon as the branch wants the workload, also while no pod of it is
@@ -38,7 +37,6 @@ from lapdev.manager.workloads import (
     Workload,
     labelled,
     suffixed,
-    with_own_claims,
 )
 from lapdev.model import (
     Environment,
@@ -216,11 +214,7 @@ class _Draft:
         before = self._fronts.before.get(workload.name, [])
         proxies = ProxyPorts((service, [workload]) for service in before)
         name = suffixed(workload.name, branch.id)
-        manifest = with_own_claims(
-            labelled(workload, name, branch.id),
-            workload.facts.kind,
-            lambda claim: suffixed(claim, branch.id),
-        )
+        manifest = labelled(workload, name, branch.id)
         selector = {ENVIRONMENT_LABEL: branch.id, WORKLOAD_LABEL: name}
         services = {
             service.name: dataclasses.replace(
@@ -230,7 +224,8 @@ class _Draft:
             )
             for service in before
         }
-        spec = WorkloadSpec(name, manifest, self._sidecar(branch, workload, proxies))
+        sidecar = self._sidecar(branch, workload, proxies)
+        spec = WorkloadSpec(name, manifest, sidecar, claims_of=branch.id)
         self._add(branch, workload, spec)
         self._spec_services.extend(services.values())
         rows = self._branch_services.setdefault(workload.name, [])

@@ -200,7 +200,7 @@ class Reconciler:
             # Before anything is started: what is there now and not wanted is an earlier process's.
             namespaces = {item.environment.namespace for item in self._held.values()}
             try:
-                await self._driver.retain(namespaces)
+                await self._driver.retain(namespaces, list(self._held))
             except LapdevError as exc:
                 get_logger().warning("orphans_not_removed", error=exc.detail)
         self._complete = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -90,24 +90,6 @@ def labelled(
     if kind is not WorkloadKind.POD and (not workload.runs_once or _at(marked, selector)):
         marked = _set(marked, (*selector, "matchLabels"), identity)
     return marked
-
-
-def with_own_claims(
-    manifest: dict[str, Any], kind: WorkloadKind, rename: Callable[[str], str]
-) -> dict[str, Any]:
-    """The manifest with every claim its pods may write to renamed: no data is shared by a copy."""
-    path = (*template_path(kind), "spec")
-    volumes = _at(manifest, (*path, "volumes"))
-    if not volumes:
-        return manifest
-    return _set(manifest, path, {"volumes": [_own_claim(volume, rename) for volume in volumes]})
-
-
-def _own_claim(volume: dict[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
-    claim = volume.get("persistentVolumeClaim")
-    if not claim or claim.get("readOnly"):
-        return volume
-    return {**volume, "persistentVolumeClaim": {**claim, "claimName": rename(claim["claimName"])}}
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:

@@ -194,7 +194,7 @@ async def check_a_workload_that_is_gone_has_no_token_left(world: World) -> None:
 async def check_retaining_a_namespace_removes_the_others(world: World) -> None:
     await world.driver.apply(spec(deployment("web"), namespace="one"))
     await world.driver.apply(spec(deployment("web"), namespace="two"))
-    await world.driver.retain({"two", "three"})
+    await world.driver.retain({"two", "three"}, ())
     assert world.driver.status("one") == ()
     await world.wait_ready("two")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lapdev.cluster.driver import LogQuery
+from lapdev.cluster.driver import LogQuery, WorkloadSpec
 from lapdev.model import Service
 from tests.cluster import contract
 from tests.cluster.clients import GET, client, wait_ready_or_say_why
@@ -203,14 +203,42 @@ async def test_a_claim_outlives_pods_and_drivers_and_goes_with_its_namespace(
             await world.wait_ready()
         assert claim.read_text() == "2"
     async with local_world(tmp_path, isolation=False) as (driver, world):
-        await driver.retain({"shop"})
+        await driver.retain({"shop"}, ())
         await driver.apply(spec(counting("one")))
         await world.wait_ready()
         assert claim.read_text() == "3"
-        await driver.retain({"shop", "other"})
+        await driver.retain({"shop", "other"}, ())
         assert claim.read_text() == "3"
         await driver.delete("shop")
         assert not claim.parent.parent.exists()
+
+
+@pytest.mark.slow
+async def test_an_owners_claims_go_with_it_and_the_namespaces_stay(tmp_path: Path) -> None:
+    claims = tmp_path / "run" / "volumes" / "shop"
+    base = spec(counting("one"))
+    copies = {owner: counting(owner) for owner in ("fix", "other")}
+    for owner, copy in copies.items():
+        copy["metadata"]["name"] = f"db-{owner}"
+    owned = [WorkloadSpec(f"db-{name}", copies[name], None, claims_of=name) for name in copies]
+    async with local_world(tmp_path, isolation=False) as (driver, world):
+        await driver.apply(dataclasses.replace(base, workloads=(*base.workloads, *owned)))
+        await world.wait_ready()
+        await driver.apply(base)
+        await driver.wait_gone("shop", [item.name for item in owned])
+        # A reset workload's data waits for its next version.
+        found = {str(file.relative_to(claims)) for file in claims.rglob("count")}
+        own = {f".owned/{owner}/data-db-{owner}-0/count" for owner in copies}
+        assert found == {"data-db-0/count", *own}
+        await driver.remove_claims("shop", "fix")
+        await driver.remove_claims("shop", "never")
+        await driver.remove_claims("..", "never")
+        assert [folder.name for folder in (claims / ".owned").iterdir()] == ["other"]
+    async with local_world(tmp_path, isolation=False) as (driver, _):
+        await driver.retain({"shop"}, {"other"})
+        assert (claims / ".owned" / "other").exists()
+        await driver.retain({"shop"}, ())
+        assert [file.name for file in claims.rglob("count")] == ["count"]
 
 
 @pytest.mark.slow
@@ -222,7 +250,7 @@ async def test_what_an_earlier_driver_left_of_other_namespaces_goes(tmp_path: Pa
             await world.wait_ready(name)
     assert {folder.name for folder in volumes.iterdir()} == {"shop", "old"}
     async with local_world(tmp_path, isolation=False) as (driver, world):
-        await driver.retain(["shop"])
+        await driver.retain(["shop"], ())
         assert [folder.name for folder in volumes.iterdir()] == ["shop"]
         await driver.delete("..")
         await driver.delete("shop")

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,8 @@ from lapdev.cluster.volumes import (
     prepare,
     release,
     remove_claims,
+    remove_owned,
+    retain_owned,
 )
 from lapdev.errors import ClusterError, ConfigError
 from tests.cluster.clients import client, wait_ready_or_say_why
@@ -49,9 +52,7 @@ CONFIGS: Configs = {
 }
 
 
-def make(
-    folder: Path, source: VolumeSource, configs: Configs = CONFIGS, **more: tuple[str, ...]
-) -> Path:
+def make(folder: Path, source: VolumeSource, configs: Configs = CONFIGS, **more: Any) -> Path:
     template = PodTemplate((), volumes=(Volume("data", source),))
     folders = VolumeFolders(folder / "pod", folder / "claims" / "shop", **more)
     return Path(prepare(template, FACTS, configs, folders)["data"])
@@ -309,6 +310,24 @@ def test_claims_outlive_pods_and_go_on_request(tmp_path: Path) -> None:
     assert not claims.exists()
     assert tmp_path.exists()
     remove_claims(claims)
+
+
+def test_an_owner_has_its_own_claims_and_reads_the_namespaces(tmp_path: Path) -> None:
+    claims = tmp_path / "claims" / "shop"
+    own = claims / ".owned" / "fix"
+    assert make(tmp_path, Claim("data"), owner="fix") == own / "data"
+    assert make(tmp_path, Claim("data", per_pod=True), owner="fix") == own / "data-db-0"
+    assert make(tmp_path, Claim("data", read_only=True), owner="fix") == claims / "data"
+    make(tmp_path, Claim("data"), owner="other")
+    remove_owned(claims, "fix")
+    assert {path.name for path in claims.rglob("data")} == {"data"}
+    assert [path.name for path in (claims / ".owned").iterdir()] == ["other"]
+    retain_owned(claims, ["other"])
+    assert (claims / ".owned" / "other" / "data").exists()
+    retain_owned(claims, [])
+    assert [path.name for path in claims.iterdir() if path.name != ".owned"] == ["data"]
+    assert [*(claims / ".owned").iterdir()] == []
+    retain_owned(tmp_path / "none", [])
 
 
 def test_every_volume_of_a_pod_is_made(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lapdev.cluster.driver import NamespaceSpec, WorkloadSpec
-from lapdev.cluster.manifests import Claim, parse_workload
+from lapdev.cluster.manifests import parse_workload
 from lapdev.errors import ConfigError
 from lapdev.manager.plan import NamespacePlan, Place, plan_namespace
 from lapdev.manager.readings import Readings
@@ -29,6 +29,7 @@ from tests.support.wishes import (
 
 SHOP = base().environment.id
 V2 = branch("v2").environment.id
+V3 = branch("v3").environment.id
 KINDS = ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod"]
 
 
@@ -141,18 +142,14 @@ def test_a_branchs_copy_shares_no_data_with_the_base() -> None:
         {"name": "files", "persistentVolumeClaim": {"claimName": "files"}}
     ]
     found = plan(base(db, files, API[1]), branch("v2", db, files), branch("v3", files))
-    claims = {
-        name: [
-            (v.source.name, v.source.per_pod and name)
-            for v in parse_workload(spec.manifest).pod.volumes
-            if isinstance(v.source, Claim)
-        ]
-        for name, spec in specs(found).items()
+    owners = {place: specs(found)[name].claims_of for place, name in found.places.items()}
+    assert owners == {
+        Place(SHOP, "db"): "",  # the namespace's
+        Place(SHOP, "api"): "",
+        Place(V2, "db"): V2,
+        Place(V2, "api"): V2,
+        Place(V3, "api"): V3,
     }
-    assert all(claims.values())
-    folders = [claim for of_one in claims.values() for claim in of_one]
-    assert len(set(folders)) == len(folders) == 5
-    assert claims["api"] == [("files", False)]
 
 
 def test_a_deployment_that_is_updated_in_place_stays_one() -> None:

@@ -254,6 +254,7 @@ class NotingDriver(FakeDriver):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[tuple[str, set[str]]] = []
+        self.owners_kept: set[str] = set()
         self.trouble: Exception | None = None
         self.ended = asyncio.Event()
         self.waited_for: list[set[str]] = []
@@ -263,8 +264,9 @@ class NotingDriver(FakeDriver):
         self.asked.append(("apply", {spec.name}))
         await super().apply(spec)
 
-    async def retain(self, namespaces: Collection[str]) -> None:
+    async def retain(self, namespaces: Collection[str], owners: Collection[str]) -> None:
         self.asked.append(("retain", set(namespaces)))
+        self.owners_kept = set(owners)
         if self.trouble:
             raise self.trouble
 
@@ -288,6 +290,7 @@ async def test_what_an_earlier_process_left_goes_before_anything_is_started(
     await stage.until_ready(SHOP, OTHER)
     first, *later = noting.asked
     assert first == ("retain", {NAMESPACE, "mine"})
+    assert noting.owners_kept == {SHOP, OTHER}
     assert sorted(name for _, names in later for name in names) == ["mine", NAMESPACE]
     stage.tell(base())
     stage.reconciler.apply(base(generation=2))
@@ -325,9 +328,11 @@ async def test_deleting_returns_when_the_pods_have_ended_however_often_it_is_ask
         await noting.waiting.wait()
         assert not first.done()
         assert not second.done()
+        assert noting.claims_removed == []  # its pods may still write to them
         noting.ended.set()
         await asyncio.gather(first, second)
     assert noting.waited_for == [names]
+    assert noting.claims_removed == [(NAMESPACE, V2)]
     await stage.reconciler.delete(V2)
 
 

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lapdev.cluster.manifests import Claim, parse_workload
+from lapdev.cluster.manifests import parse_workload
 from lapdev.manager.workloads import (
     Workload,
     labelled,
     read_objects,
     selects,
     suffixed,
-    with_own_claims,
 )
 from lapdev.model import EnvironmentId
 from tests.support.wishes import base, deployment, service
@@ -125,29 +124,3 @@ def test_marking_keeps_what_a_manifest_says_otherwise() -> None:
     assert marked["spec"]["template"]["spec"] == workload.manifest["spec"]["template"]["spec"]
     assert marked["metadata"] == {"name": "api-1"}
     assert workload.manifest["metadata"] == {"name": "api"}
-
-
-def test_a_copy_has_claims_of_its_own_but_for_those_it_only_reads() -> None:
-    def volume(name: str, **more: Any) -> dict[str, Any]:
-        return {"name": name, "persistentVolumeClaim": {"claimName": name, **more}}
-
-    pod = {
-        "containers": [{"name": "main"}],
-        "volumes": [
-            volume("data"),
-            volume("shared", readOnly=True),
-            {"name": "tmp", "emptyDir": {}},
-        ],
-    }
-    for kind, spec in (
-        ("Deployment", {"template": {"metadata": {"labels": {"app": "x"}}, "spec": pod}}),
-        ("Pod", pod),
-    ):
-        workload = of_kind(kind, spec)
-        own = with_own_claims(workload.manifest, workload.facts.kind, lambda name: f"{name}-v2")
-        volumes = parse_workload(own).pod.volumes
-        claims = [v.source.name for v in volumes if isinstance(v.source, Claim)]
-        assert claims == ["data-v2", "shared"]
-        assert [v.name for v in volumes] == ["data", "shared", "tmp"]
-    plain = of_kind("Pod", {"containers": [{"name": "main"}]})
-    assert with_own_claims(plain.manifest, plain.facts.kind, str.upper) is plain.manifest

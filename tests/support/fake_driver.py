@@ -83,6 +83,8 @@ class FakeDriver:
         self.retained: list[set[str]] = []
         """What was asked to be retained, in order."""
         self.waited: list[tuple[str, set[str]]] = []
+        self.claims_removed: list[tuple[str, str]] = []
+        """(namespace, owner)."""
         """Namespace and workloads whose end was waited for, in order."""
         self.closed = False
         self._wanted: dict[str, WantedNamespace] = {}
@@ -162,7 +164,10 @@ class FakeDriver:
         if self._wanted.pop(namespace, None):
             self._changed(namespace)
 
-    async def retain(self, namespaces: Collection[str]) -> None:
+    async def remove_claims(self, namespace: str, owner: str) -> None:
+        self.claims_removed.append((namespace, owner))
+
+    async def retain(self, namespaces: Collection[str], owners: Collection[str]) -> None:
         self.retained.append(set(namespaces))
         for namespace in self._wanted.keys() - set(namespaces):
             await self.delete(namespace)
