@@ -14,7 +14,7 @@ from lapdev.cluster.exits import binary_size
 from lapdev.cluster.handlers import Surface, perform
 from lapdev.cluster.manifests import Container, Handler, Probe, RestartPolicy
 from lapdev.cluster.options import LocalOptions, base_environment
-from lapdev.cluster.port_clash import clash_lines, explain_clash
+from lapdev.cluster.port_clash import clash_lines, explain_clash, explain_refusal
 from lapdev.cluster.probes import Ask, wait_started, wait_yes, watch_alive, watch_ready
 from lapdev.cluster.programs import sealed_document
 from lapdev.cluster.sandbox import Program, Sandbox
@@ -93,10 +93,11 @@ class ContainerRole:
         if sandbox.oom_kills(self.name) > self._oom_kills:
             limit = self._container.resources.memory_limit
             return "out of memory" + (f" (limit {binary_size(limit)})" if limit else "")
-        if not clash_lines(lines):
-            return ""
-        held = self._around.held_ports(sandbox, self.name)
-        return explain_clash(lines, held, self._container.tcp_ports(), sandbox.strange_ports())
+        declared = self._container.tcp_ports()
+        if clash_lines(lines):
+            held = self._around.held_ports(sandbox, self.name)
+            return explain_clash(lines, held, declared, sandbox.strange_ports())
+        return "" if sandbox.holder_pid else explain_refusal(lines, declared)
 
     def ended(self) -> None:
         return

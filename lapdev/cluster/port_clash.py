@@ -1,4 +1,4 @@
-"""A container that found its port taken: who has it. Pure.
+"""A container that could not have its port: who has it, or what forbids it. Pure.
 
 Containers of a pod share localhost; that two want one port shows only when both run, where the
 ports are not declared. Without isolation all pods share the machine's ports.
@@ -18,6 +18,9 @@ _CLASH = re.compile(
     r"|is port \d+ in use|specified port is already|in use by another",
     re.IGNORECASE,
 )
+_REFUSED = re.compile(r"EACCES|permission denied|errno[: ]*13\b|access denied", re.IGNORECASE)
+FIRST_FREE = 1024
+"""Ports below are for root, where a pod has no network of its own."""
 _NUMBER = re.compile(r"(?<![\w.])(?:[\w.*\]]*:)?(\d{1,5})(?![\w.]\w)")
 LINES = 40
 """So many of the last lines are looked at: a traceback may follow the one that says it."""
@@ -71,6 +74,17 @@ def explain_clash(
         if ports
     )
     return f"a port it wants is taken (containers share localhost): {listed}"
+
+
+def explain_refusal(lines: Sequence[str], declared: Sequence[int]) -> str:
+    """Why the container without isolation could not have a low port; empty: not for that."""
+    low = [port for port in declared if port < FIRST_FREE]
+    if not low or not any(_REFUSED.search(line) for line in list(lines)[-LINES:]):
+        return ""
+    return (
+        f"it may not listen on port {low[0]}: without isolation ports below {FIRST_FREE} need"
+        f" `sysctl -w net.ipv4.ip_unprivileged_port_start={low[0]}`, or let it listen elsewhere"
+    )
 
 
 def _numbers(line: str) -> list[int]:

@@ -132,6 +132,11 @@ def _bound_socket(front: Front) -> int:
         hint = "stop what listens there"
         if exc.errno == errno.EACCES:
             hint = f"sysctl -w net.ipv4.ip_unprivileged_port_start={front.port}, or use isolation"
+        elif exc.errno == errno.EADDRINUSE and not front.device:
+            hint = (
+                "what listens on every address of the machine answers there itself, past lapdev:"
+                " without isolation let apps listen on $POD_IP"
+            )
         raise ClusterError(
             f"pods cannot dial {front.host}:{front.port}: {exc.strerror}", hint=hint
         ) from exc

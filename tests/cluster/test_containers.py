@@ -314,6 +314,29 @@ def test_a_taken_port_is_named_with_who_has_it(tmp_path: Path) -> None:
     )
 
 
+def test_a_port_that_something_else_of_the_machine_has_is_named_with_it(tmp_path: Path) -> None:
+    def clash(stage: Stage) -> None:
+        stage.sandbox.strange = {"container api of pod api-x": frozenset({8080})}
+        stage.sandbox.child("worker").say("listen EADDRINUSE: address already in use :::8080\n")
+        stage.sandbox.child("worker").end(1)
+
+    said = failure(tmp_path, sh("worker", "x"), clash)
+    assert said.startswith("port 8080 is taken by container api of pod api-x (without isolation")
+
+
+@pytest.mark.parametrize(("holder", "begins"), [(0, "it may not listen on port 80:"), (7, "exit")])
+def test_a_low_port_is_for_pods_with_a_network_of_their_own(
+    tmp_path: Path, holder: int, begins: str
+) -> None:
+    def refuse(stage: Stage) -> None:
+        stage.sandbox.holder_pid = holder
+        stage.sandbox.child("worker").say("PermissionError: [Errno 13] Permission denied\n")
+        stage.sandbox.child("worker").end(1)
+
+    worker = sh("worker", "x", ports=[{"containerPort": 80}])
+    assert failure(tmp_path, worker, refuse).startswith(begins)
+
+
 def test_what_only_speaks_of_ports_and_ends_well_took_none(tmp_path: Path) -> None:
     def end(stage: Stage) -> None:
         stage.held = {"container web": frozenset({8080})}

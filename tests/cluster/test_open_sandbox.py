@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import socket
 import sys
@@ -10,12 +11,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lapdev.cluster.machine_ports import SERVICE, STRANGER, MachinePorts
 from lapdev.cluster.open_sandbox import OpenSandbox
 from lapdev.cluster.sandbox import Place, Program
 from lapdev.cluster.spawner import Child, Spawner
 from lapdev.cluster.subnets import LOOPBACK_RANGE, AddressPlan
+from tests.cluster.contract import deployment, spec
+from tests.cluster.local_world import local_world
 from tests.cluster.sandboxes import PATH
 
 # Prints the port, which the kernel chose where it is 0; IPv6 sockets take IPv4 as well.
@@ -119,3 +123,33 @@ async def test_strangers_ports_are_not_the_pods(tmp_path: Path) -> None:
             assert here.web.listening_ports() == frozenset()
             other.kill()
             await other.wait()
+
+
+def http_server(port: int, *more: str) -> dict[str, Any]:
+    """An app as people have it: it knows nothing of lapdev."""
+    web = deployment("web")
+    (container,) = web["spec"]["template"]["spec"]["containers"]
+    container["command"] = [sys.executable, "-m", "http.server", str(port), *more]
+    container["ports"] = [{"containerPort": port}]
+    return web
+
+
+def free_port() -> int:
+    with socket.create_server(("", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+async def test_an_ordinary_app_becomes_ready_and_a_second_one_is_told_who_has_the_port(
+    tmp_path: Path,
+) -> None:
+    async with local_world(tmp_path, isolation=False) as (driver, world):
+        assert "localhost" in driver.detail
+        port = free_port()
+        await driver.apply(spec(http_server(port)))
+        await world.wait_ready()
+        (pod,) = driver.pods("shop")
+        _, writer = await asyncio.open_connection(pod.ip, port)
+        writer.close()
+        await driver.apply(dataclasses.replace(spec(http_server(port)), name="other"))
+        told = f"port {port} is taken by container web of pod {pod.name} (without isolation"
+        await world.wait(lambda: told in driver.status("other")[0].detail)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lapdev.cluster.port_clash import LINES, clash_lines, explain_clash
+from lapdev.cluster.port_clash import LINES, clash_lines, explain_clash, explain_refusal
 
 HELD = {"container web": frozenset({8080, 9229}), "container cache": frozenset({6379})}
 STRANGE = {"container web of pod api-x": frozenset({8080}), "another program": frozenset({98})}
@@ -109,3 +109,20 @@ def test_a_port_that_something_outside_the_pod_has_comes_with_a_remedy(
     assert explain_clash([line], held, declared, STRANGE) == told
     own = explain_clash([line], HELD, declared, STRANGE)
     assert own == TAKEN.format(8080, "web")
+
+
+@pytest.mark.parametrize(
+    ("line", "declared", "said"),
+    [
+        ("PermissionError: [Errno 13] Permission denied", [8080, 80], "port 80: without"),
+        ("Error: listen EACCES: permission denied 0.0.0.0:443", [443], "port_start=443"),
+        ("PermissionError: [Errno 13] Permission denied", [8080], ""),
+        ("no such table", [80], ""),
+    ],
+)
+def test_a_low_port_that_is_refused_comes_with_a_remedy(
+    line: str, declared: list[int], said: str
+) -> None:
+    told = explain_refusal([line], declared)
+    assert said in told
+    assert bool(told) == bool(said)

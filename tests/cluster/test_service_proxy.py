@@ -174,3 +174,12 @@ async def test_a_retired_proxy_refuses_callers_and_keeps_those_it_has() -> None:
         writer.close()
         await writer.wait_closed()
         assert not proxy.busy
+
+
+async def test_an_app_that_listens_everywhere_answers_in_its_place() -> None:
+    async with Backend("a").serving() as address:
+        with socket.create_server(("", 0)) as app:
+            front = Front(HOST, app.getsockname()[1], "", lambda: (address,))
+            with pytest.raises(ClusterError, match="already in use") as caught:
+                await ServiceProxy(front).update()
+            assert "listen on $POD_IP" in caught.value.hint
