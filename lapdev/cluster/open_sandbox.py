@@ -41,8 +41,10 @@ class OpenSandbox:
                 entry.give_groups(self._groups.enter(program.container, program.resources))
             words = ["process", "-1", entry.words, program.cwd, *program.argv]
             argv = self._spawner.script(ENTER_SCRIPT, *words)
-            command = Command(argv, program.env, (*entry.fds, *program.fds), program.output)
-            child = await start_command(self._spawner, command)
+            fds, whole = (*entry.fds, *program.fds), not sidecar and beside is None
+            command = Command(argv, program.env, fds, program.output, whole=whole)
+            name = program.container or program.argv[0]
+            child = await start_command(self._spawner, command, name)
         self._add(child, SIDECAR if sidecar else f"container {program.container}")
         return child
 

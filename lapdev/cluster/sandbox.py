@@ -193,7 +193,10 @@ class IsolatedSandbox:
                     program.output,
                     # The sidecar is out of its app's sight: not in the pod's PID namespace.
                     -1 if sidecar else self._pidfd,
+                    # What a hook or probe leaves running belongs to the container.
+                    whole=not sidecar and beside is None,
                 ),
+                program.container or program.argv[0],
             )
         if sidecar:
             self._outside = [known for known in self._outside if known.running] + [child]
@@ -283,7 +286,7 @@ class IsolatedSandbox:
         fd = theirs.fileno()
         argv = self._spawner.script(PAUSE_SCRIPT, "pod", str(fd))
         try:
-            launcher = await start_command(self._spawner, Command(argv, {}, (fd,)))
+            launcher = await start_command(self._spawner, Command(argv, {}, (fd,)), self.place.name)
         finally:
             theirs.close()
         message = await receive(self._control)
@@ -316,12 +319,12 @@ class IsolatedSandbox:
         }
 
 
-async def start_command(spawner: Spawner, command: Command) -> Child:
-    """Raises ClusterError when it cannot be started; names it."""
+async def start_command(spawner: Spawner, command: Command, name: str) -> Child:
+    """Raises ClusterError when it cannot be started; says `name`, as arguments may be secrets."""
     try:
         return await spawner.spawn(command)
     except OSError as exc:
-        raise ClusterError(f"cannot start {command.argv[-1]}: {exc}") from exc
+        raise ClusterError(f"cannot start {name}: {exc.strerror}") from exc
 
 
 async def kill_all(children: list[Child]) -> None:

@@ -8,6 +8,7 @@ manager does, which the kernel's parent-death signal counts on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -39,6 +40,8 @@ class Command:
     """Descriptor for its standard output and error; None: nowhere."""
     pid_namespace: int = -1
     """A pidfd: it is born into the PID namespace of that process."""
+    whole: bool = False
+    """What it has left in its process group ends with it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,10 +56,18 @@ class Child:
         self._exited = asyncio.get_running_loop().create_future()
 
     @classmethod
-    def of(cls, process: subprocess.Popen[bytes]) -> Child:
-        """A process that this one has started, and reaps."""
+    def of(cls, process: subprocess.Popen[bytes], *, whole: bool = False) -> Child:
+        """A process that this one has started, and reaps; `whole`: with its group."""
         child = cls(process.pid)
-        watch_exit(os.pidfd_open(process.pid), lambda: child.ended(process.wait()))
+
+        def over() -> None:
+            if whole:
+                # Before it is reaped: until then no other group can have its number.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            child.ended(process.wait())
+
+        watch_exit(os.pidfd_open(process.pid), over)
         return child
 
     def ended(self, status: int) -> None:
@@ -156,7 +167,7 @@ class Spawner:
             command.pid_namespace = await self._living_reaper()
         forking = loop.run_in_executor(self._thread, _fork, command)
         try:
-            return Child.of(await asyncio.shield(forking))
+            return Child.of(await asyncio.shield(forking), whole=command.whole)
         except asyncio.CancelledError:
             # Nobody will ever hear of this process again.
             forking.add_done_callback(_discard)

@@ -99,3 +99,25 @@ async def test_a_pod_knows_itself_by_its_host_name(folder: Path) -> None:
         assert (await sh(pod, "hostname -f")).strip() == "db-0.db.shop.svc.cluster.local"
         assert (await sh(pod, "getent hosts db-0")).split()[0] == ip
         assert (await sh(pod, "getent hosts app_server")).split()[0] == "127.0.0.1"
+
+
+@in_outer
+async def test_what_a_container_left_running_is_not_in_the_way_of_its_next_run(
+    folder: Path,
+) -> None:
+    async with sandbox(folder) as pod:
+        crashing = await listener(pod, "child", "8080")
+        os.kill(crashing.pid, signal.SIGKILL)
+        assert await crashing.wait() == -signal.SIGKILL
+        while 8080 in pod.listening_ports():
+            time.sleep(0)  # noqa: ASYNC251 - killed already, its child is on its way out
+        again = await listener(pod, "self", "8080")
+        assert pod.port_owners() == {8080: {again.pid}}
+
+
+@in_outer
+async def test_what_cannot_be_started_is_told_without_its_arguments(folder: Path) -> None:
+    async with sandbox(folder) as pod:
+        secret = "x" * 200_000  # longer than an argument can be
+        with pytest.raises(ClusterError, match=r"^cannot start web: Argument list too long$"):
+            await pod.spawn(Program(["true", secret], {}, "/", container="web"))

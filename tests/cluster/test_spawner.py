@@ -51,6 +51,17 @@ async def test_a_signal_reaches_the_whole_group() -> None:
             assert reader.read() == ""  # nobody holds the other end any more
 
 
+async def test_what_a_process_leaves_in_its_group_ends_with_it_where_that_is_asked_for() -> None:
+    read_end, write_end = os.pipe()
+    async with spawning() as spawner:
+        leaves = ["sh", "-c", "sleep 1000 & echo started; exit 3"]
+        child = await spawner.spawn(Command(leaves, PATH, output=write_end, whole=True))
+        os.close(write_end)
+        assert await child.wait() == 3
+        with os.fdopen(read_end) as reader:
+            assert await asyncio.to_thread(reader.read) == "started\n"  # to the end of the file
+
+
 async def test_a_program_that_is_not_there_is_an_os_error() -> None:
     async with spawning() as spawner:
         with pytest.raises(FileNotFoundError):
