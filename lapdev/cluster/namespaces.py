@@ -65,8 +65,8 @@ def remedy(error_number: int, sysctl_root: Path = Path("/proc/sys")) -> str:
     if _in_chroot():
         return f"the kernel refuses user namespaces inside a chroot: leave it; {otherwise}"
     return (
-        "a container's seccomp profile or security module forbids it: allow unshare and mount"
-        f" (docker: --security-opt seccomp=unconfined); {otherwise}"
+        "a container's seccomp profile, a security module or a chroot forbids it: allow unshare and"
+        f" mount (docker: --security-opt seccomp=unconfined), or leave the chroot; {otherwise}"
     )
 
 
