@@ -150,5 +150,6 @@ class Driver(Protocol):
 
         With `follow` it goes on until it is closed, through restarts and new pods. A reader too
         slow for what is printed misses lines; it is told so by a line of ours. Raises NotFound,
-        when the first line is asked for, where the namespace has no such workload.
+        when the first line is asked for, where the namespace has no such workload, and after the
+        last line where a workload that is followed has left the spec, or its namespace is gone.
         """

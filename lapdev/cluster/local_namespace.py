@@ -48,7 +48,6 @@ class LocalNamespace:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: Tasks = field(default_factory=Tasks)
     _complaints: set[str] = field(default_factory=set)
-    _closed: bool = False
 
     async def open(self) -> None:
         """It has addresses and, with isolation, a bridge with a gateway.
@@ -97,12 +96,10 @@ class LocalNamespace:
             workload.request_stop(grace_limit)
         while running := self._running(self._workloads):
             await asyncio.wait(running)
-        self._closed = True
-        for readers in self._readers.values():
-            for reader in readers:
-                reader.close()
-        for workload in self._workloads.values():
+        for name, workload in self._workloads.items():
+            self._end_readers(name)
             workload.close()
+        self._workloads.clear()
         await self._tasks.aclose()
         await self.services.aclose()
         await self._close_network()
@@ -127,7 +124,7 @@ class LocalNamespace:
         return tuple(status for status in known if status is not None)
 
     async def logs(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:
-        """Raises NotFound when there is no such workload."""
+        """Raises NotFound when there is no such workload, or it is followed and leaves the spec."""
         workload = self._workloads.get(query.workload)
         if workload is None:
             raise NotFound(f"{self.name} has no workload {query.workload}")
@@ -136,7 +133,7 @@ class LocalNamespace:
         try:
             for line in await reader.backlog(workload.readable):
                 yield line
-            if not query.follow or self._closed:
+            if not query.follow:
                 return
             readers.add(reader)
             self._attach_readers(query.workload)
@@ -173,14 +170,21 @@ class LocalNamespace:
             get_logger().exception("namespace_failed", target=f"{self.name}/{name}")
         self._attach_readers(name)
         if workload.wanted is None and workload.empty:
+            self._end_readers(name)
             workload.close()
             del self._workloads[name]
 
     def _attach_readers(self, workload: str) -> None:
         known = self._workloads.get(workload)
-        if known is not None:
-            for reader in self._readers.get(workload, ()):
-                reader.attach(known.readable)
+        if known is None:  # it left while its reader read what had been printed before
+            self._end_readers(workload)
+            return
+        for reader in self._readers.get(workload, ()):
+            reader.attach(known.readable)
+
+    def _end_readers(self, workload: str) -> None:
+        for reader in self._readers.get(workload, ()):
+            reader.close(NotFound("the workload is no longer part of its environment"))
 
     def _report(self, touched: Collection[str]) -> None:
         """Whoever listens hears of it when the status, or which pods there are, has changed."""

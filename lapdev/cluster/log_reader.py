@@ -35,6 +35,7 @@ class LogReader:
         self._missed_at: LogLine | None = None
         self._arrived = asyncio.Event()
         self._closed = False
+        self._reason: Exception | None = None
 
     async def backlog(self, pods: Iterable[Pod]) -> list[LogLine]:
         """What the pods have printed already, as much as was asked for, by time.
@@ -61,7 +62,7 @@ class LogReader:
                 self._attach(output, pod.name, name, fresh=True)
 
     async def lines(self) -> AsyncIterator[LogLine]:
-        """Ends after `close`, when what had been read by then is given out."""
+        """Ends after `close`, when what had been read by then is given out; with its reason."""
         while True:
             while self._queue:
                 line = self._queue.popleft()
@@ -69,15 +70,18 @@ class LogReader:
                 yield line
             if self._missed_at is not None:
                 yield self._missed_line()
+            elif self._reason is not None:
+                raise self._reason
             elif self._closed:
                 return
             else:
                 self._arrived.clear()
                 await self._arrived.wait()
 
-    def close(self) -> None:
-        """Nothing more is read. Idempotent."""
-        self._closed = True
+    def close(self, reason: Exception | None = None) -> None:
+        """Nothing more is read, and who reads is told why. Idempotent: the first reason counts."""
+        if not self._closed:
+            self._closed, self._reason = True, reason
         for unfollow in self._attached.values():
             unfollow()
         self._attached.clear()

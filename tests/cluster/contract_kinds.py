@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -230,14 +231,23 @@ async def check_followed_log_lines_go_on_with_the_next_pod(world: World) -> None
 
 
 async def check_followed_log_lines_end_with_the_namespace(world: World) -> None:
-    await world.driver.apply(spec(deployment("web")))
+    await _check_following_ends(world, lambda: world.driver.delete("shop"))
+
+
+async def check_followed_log_lines_end_when_the_workload_leaves(world: World) -> None:
+    await _check_following_ends(world, lambda: world.driver.apply(spec(deployment("api"))))
+
+
+async def _check_following_ends(world: World, leave: Callable[[], Awaitable[None]]) -> None:
+    await world.driver.apply(spec(deployment("web"), deployment("api")))
     await world.wait_ready()
     seen = []
-    async with asyncio.timeout(20):
-        async for line in world.driver.logs("shop", LogQuery("web", follow=True)):
-            seen.append(line.text)
-            if line.text == "serving":
-                await world.driver.delete("shop")
+    with pytest.raises(NotFound):
+        async with asyncio.timeout(20):
+            async for line in world.driver.logs("shop", LogQuery("web", follow=True)):
+                seen.append(line.text)
+                if line.text == "serving":
+                    await leave()
     assert "serving" in seen
 
 

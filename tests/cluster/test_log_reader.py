@@ -13,6 +13,7 @@ from lapdev.cluster.driver import LogQuery
 from lapdev.cluster.log_reader import QUEUE_CHARACTERS, QUEUE_LINES, LogReader
 from lapdev.cluster.output import Output
 from lapdev.cluster.pod import Pod
+from lapdev.errors import NotFound
 from lapdev.model import LogLine
 
 
@@ -106,6 +107,18 @@ async def test_a_new_pod_is_read_from_its_beginning_and_one_that_is_gone_no_more
     new.say("second")
     reader.close()
     assert await texts(reader.lines()) == ["first", "second"]
+
+
+async def test_the_reason_of_an_end_comes_after_the_last_line(pod: Printing) -> None:
+    reader = LogReader(LogQuery("w", follow=True))
+    reader.attach(pods(pod))
+    pod.say("last")
+    reader.close(NotFound("it is gone"))
+    reader.close()
+    lines = reader.lines()
+    assert (await anext(lines)).text == "lapdev: last"
+    with pytest.raises(NotFound, match="it is gone"):
+        await anext(lines)
 
 
 async def test_a_slow_reader_is_told_where_and_how_much_it_missed(pod: Printing) -> None:

@@ -213,14 +213,14 @@ class FakeDriver:
         told: set[str] = set()
         while True:
             changes, wanted = self._changes, self._wanted.get(namespace)
-            if not told and (wanted is None or query.workload not in wanted.workloads):
+            if wanted is None or query.workload not in wanted.workloads:
                 raise NotFound(f"{namespace} has no workload {query.workload}")
             for pod in self.pods(namespace, query.workload):
                 if pod.name not in told:
                     told.add(pod.name)
                     for line in _printed(pod, query):
                         yield line
-            if not query.follow or wanted is None:
+            if not query.follow:
                 return
             await changes.wait()
 
