@@ -203,3 +203,11 @@ def test_a_token_that_is_given_wins(tmp_path: Path) -> None:
     token_file = client_file(tmp_path / "data", URL, "from-file")
     found = find_account(URL, str(token_file), homes(tmp_path), "given")
     assert found == Account(URL, "given")
+
+
+def test_the_data_directory_is_the_one_named_or_follows_xdg() -> None:
+    home = Path.home() / ".local/share/lapdev"
+    assert data_dir({}) == home
+    assert data_dir({"XDG_DATA_HOME": "/x"}) == Path("/x/lapdev")
+    assert data_dir({"XDG_DATA_HOME": "relative"}) == home
+    assert data_dir({"XDG_DATA_HOME": "/x", "LAPDEV_DATA_DIR": "/y"}) == Path("/y")

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from lapdev.errors import ConfigError
 from lapdev.net.address import UNIX_PATH_BYTES
-from lapdev.settings import home_dir
 
 RUNTIME_LOCK = "runtime-lock"
 """Only what holds it is taken for a runtime directory, whatever others are called."""
@@ -85,13 +84,6 @@ class DataDir:
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
-
-
-def default_data_dir(environ: Mapping[str, str]) -> Path:
-    """`$XDG_DATA_HOME/lapdev`, or `~/.local/share/lapdev`."""
-    home = environ.get("XDG_DATA_HOME", "")
-    # The XDG base directory specification: a relative path is invalid and ignored.
-    return (Path(home) if home.startswith("/") else home_dir() / ".local/share") / "lapdev"
 
 
 def make_private_dir(path: Path) -> None:

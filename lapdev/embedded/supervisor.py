@@ -8,8 +8,9 @@ import socket
 import sys
 from pathlib import Path
 
+from lapdev.account import data_dir
 from lapdev.embedded.child import Child
-from lapdev.embedded.files import DataDir, RuntimeDir, default_data_dir, make_runtime_dir
+from lapdev.embedded.files import DataDir, RuntimeDir, make_runtime_dir
 from lapdev.errors import ConfigError, LapdevError
 from lapdev.log import get_logger
 from lapdev.net.address import TcpAddress, parse_address
@@ -36,7 +37,7 @@ class Supervisor:
         """Set once both children have served."""
         self.address = ""
         """Where browsers reach it: `127.0.0.1:PORT`."""
-        self.data = DataDir(Path(settings.data_dir or default_data_dir(os.environ)))
+        self.data = DataDir(Path(settings.data_dir or data_dir(os.environ)))
         self._python = python
         self._runtime: RuntimeDir | None = None
         self._socket: socket.socket | None = None

@@ -11,7 +11,6 @@ import pytest
 
 from lapdev.embedded.files import (
     DataDir,
-    default_data_dir,
     make_private_dir,
     make_runtime_dir,
     write_private,
@@ -136,13 +135,6 @@ def test_a_private_file_is_replaced_whole(tmp_path: Path) -> None:
     write_private(path, "two")
     assert path.read_text() == "two"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
-
-
-def test_the_default_data_directory_follows_xdg() -> None:
-    home = Path.home() / ".local/share/lapdev"
-    assert default_data_dir({}) == home
-    assert default_data_dir({"XDG_DATA_HOME": "/x"}) == Path("/x/lapdev")
-    assert default_data_dir({"XDG_DATA_HOME": "relative"}) == home
 
 
 # The runtime directory
