@@ -65,6 +65,7 @@ def prepare(plan: dict[str, Any]) -> None:
     socket.sethostname(plan["name"])
     prepare_network(plan["address"], plan["netmask"], plan["gateway"])
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
+    protect_cgroups()
     bind_files(plan["files"], plan["placeholders"])
     # Innermost first: a folder that lies in another is gone once that one is covered.
     for folder in sorted(plan["fresh"], key=len, reverse=True):
@@ -85,6 +86,18 @@ def prepare_network(address: str, netmask: str, gateway: str) -> None:
         Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
     except OSError:
         return  # a read-only /proc/sys: then low ports need a change in the manifest
+
+
+def protect_cgroups(folder: str = "/sys/fs/cgroup") -> None:
+    """Cgroups are seen, and not changed: their files are this user's, and so the pod's own limits
+    and lapdev's cgroup would be in the pod's hands."""
+    try:
+        tree = syscalls.open_tree(folder)
+    except OSError:
+        return  # a machine that has none there
+    syscalls.make_read_only(tree)
+    syscalls.move_mount(tree, folder)
+    os.close(tree)
 
 
 def bind_files(files: dict[str, str], placeholders: str) -> None:

@@ -121,3 +121,13 @@ async def test_what_cannot_be_started_is_told_without_its_arguments(folder: Path
         secret = "x" * 200_000  # longer than an argument can be
         with pytest.raises(ClusterError, match=r"^cannot start web: Argument list too long$"):
             await pod.spawn(Program(["true", secret], {}, "/", container="web"))
+
+
+@in_outer
+async def test_cgroups_are_seen_and_not_changed(folder: Path) -> None:
+    if not list(Path("/sys/fs/cgroup").rglob("cgroup.procs")):
+        pytest.skip("no cgroups are mounted here")
+    look = "find /sys/fs/cgroup -name cgroup.procs -exec sh -c '{}' _ {{}} \\;"
+    async with sandbox(folder) as pod:
+        assert await sh(pod, look.format("echo seen"))
+        assert not await sh(pod, look.format("test ! -w $1 || echo $1"))
