@@ -32,6 +32,8 @@ from lapdev.errors import ConfigError, LapdevError
 from lapdev.serve import error_line
 
 WAIT_TIMEOUT = 300.0
+NOT_ISOLATED = "without isolation"
+"""A cluster that says this is missing what every application counts on: names and ports."""
 DEFAULT_FOLDERS = ("k8s", "kubernetes", "manifests")
 
 
@@ -213,15 +215,11 @@ def change_lines(changes: Json, ignored: Sequence[str]) -> list[str]:
 
 
 def unmet_wishes(client: RestClient, environment: Json, objects: Sequence[Json]) -> list[str]:
-    """What the cluster cannot do and the application may count on: limits, volumes."""
-    if not any(map(_counts_on_the_machine, objects)):
-        return []
+    """What the cluster cannot do and the application may count on: limits, volumes, names."""
     clusters = client.call("GET", "clusters")["clusters"]
-    return [
-        f"note: cluster {cluster['name']}: {cluster['detail']}"
-        for cluster in clusters
-        if cluster["name"] == environment["cluster"] and cluster["detail"]
-    ]
+    detail = next((c["detail"] for c in clusters if c["name"] == environment["cluster"]), "")
+    concerned = NOT_ISOLATED in detail or any(map(_counts_on_the_machine, objects))
+    return [f"note: cluster {environment['cluster']}: {detail}"] if detail and concerned else []
 
 
 def _counts_on_the_machine(value: object) -> bool:

@@ -103,23 +103,25 @@ async def test_what_has_no_meaning_here_is_said(api: ServedApi, shop_file: str) 
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("detail", "more", "said"),
     [
-        ({"resources": {"limits": {"memory": "64Mi"}}}, True),
-        ({"resources": {"requests": {"memory": "64Mi"}}}, False),
-        ({}, False),
+        ("limits are not kept", {"resources": {"limits": {"memory": "64Mi"}}}, True),
+        ("limits are not kept", {"resources": {"requests": {"memory": "64Mi"}}}, False),
+        ("limits are not kept", {}, False),
+        ("without isolation no service has a name", {}, True),
+        ("", {"resources": {"limits": {"memory": "64Mi"}}}, False),
     ],
 )
-async def test_limits_that_do_not_hold_are_said_to_who_asks_for_them(
-    api: ServedApi, tmp_path: Path, more: dict[str, Any], said: bool
+async def test_what_the_cluster_cannot_do_is_said_to_whom_it_concerns(
+    api: ServedApi, tmp_path: Path, detail: str, more: dict[str, Any], said: bool
 ) -> None:
-    api.rig.link.details["local"] = "limits are not enforced here"
+    api.rig.link.details["local"] = detail
     made = deployment("web")
     made["spec"]["template"]["spec"]["containers"][0] |= more
     (tmp_path / "web.yaml").write_text(yaml.safe_dump(made))
     result = await api.run(up, str(tmp_path / "web.yaml"), "--name", "shop", "-d")
     assert result.exit_code == 0, result.exception
-    assert ("note: cluster local: limits are not enforced here" in result.stderr) is said
+    assert (f"note: cluster local: {detail}" in result.stderr) is said
 
 
 @pytest.mark.parametrize(
