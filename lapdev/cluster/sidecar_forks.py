@@ -34,7 +34,10 @@ def _watch(pid: int, own: socket.socket) -> Child:
         child.ended(status)
 
     # The server tells the status when it has reaped: about when the process ends, or just after.
-    watch_exit(os.pidfd_open(pid), lambda: loop.add_reader(own.fileno(), told))
+    try:
+        watch_exit(os.pidfd_open(pid), lambda: loop.add_reader(own.fileno(), told))
+    except ProcessLookupError:
+        loop.add_reader(own.fileno(), told)  # it ended, and was reaped, before it was looked at
     return child
 
 
