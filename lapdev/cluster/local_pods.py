@@ -169,11 +169,11 @@ class Ground:
         return IsolatedSandbox(spawner, network, place, self.machine.limits)
 
     def _kept_paths(self, workload: WantedWorkload) -> list[str]:
-        always = self.machine.options.own_folders()
+        options = self.machine.options
         words: list[str] = []
         for container in workload.facts.pod.all_containers():
             known = {variable.name: variable.value for variable in container.env}
             words += local_command(workload.facts, container, known)
-            if container.working_dir:
-                always.append(container.working_dir)
-        return kept_paths(words, always, self.machine.options.covered_folders())
+            words.append(container.working_dir)
+        always, covered = options.own_folders(), options.covered_folders()
+        return kept_paths(words, always, covered, options.refused_paths())

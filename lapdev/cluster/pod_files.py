@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,13 +80,22 @@ def write_pod_files(
     return files
 
 
-def kept_paths(words: list[str], always: list[str], covered: list[str]) -> list[str]:
-    """Folders a command runs from that lie below a covered one, outermost only."""
+def kept_paths(
+    words: list[str], always: list[str], covered: list[str], refused: Iterable[str] = ()
+) -> list[str]:
+    """Folders a command runs from that lie below a covered one, outermost only.
+
+    A manifest's words never show what is `refused`, whatever links they lead through.
+    """
     folders = {Path(path) for path in always}
+    roots = [os.path.realpath(path) for path in refused]
     for word in words:
         path = Path(word)
-        if path.is_absolute() and path.exists():
-            folders.add(path if path.is_dir() else path.parent)
+        if not path.is_absolute() or not path.exists():
+            continue
+        folder = path if path.is_dir() else path.parent
+        if not any(folder.resolve().is_relative_to(root) for root in roots):
+            folders.add(folder)
     hidden = {path for path in folders if any(_below(path, Path(root)) for root in covered)}
     outermost = [path for path in hidden if not any(_below(path, other) for other in hidden)]
     return sorted(map(str, outermost))

@@ -78,3 +78,15 @@ def test_only_what_a_covered_folder_would_hide_is_kept(tmp_path: Path) -> None:
 def test_a_folder_inside_a_kept_folder_is_not_kept_twice() -> None:
     always = ["/tmp/a/b", "/tmp/a", "/dev/shm/c", "/tmp"]
     assert kept_paths([], always, ["/tmp", "/dev/shm"]) == ["/dev/shm/c", "/tmp/a"]
+
+
+def test_what_is_refused_is_not_kept_because_a_command_names_it(tmp_path: Path) -> None:
+    private, link = tmp_path / "data", tmp_path / "link"
+    (private / "volumes" / "other").mkdir(parents=True)
+    (private / "volumes" / "other" / "key").touch()
+    link.symlink_to(private / "volumes")
+    words = [f"{private}/volumes/other", f"{private}/volumes/other/key", f"{link}/other"]
+    assert kept_paths(words, [], [str(tmp_path), str(private)], [str(private)]) == []
+    # What lapdev itself runs from is, wherever it is.
+    own = f"{private}/python"
+    assert kept_paths([], [own], [str(private)], [str(private)]) == [own]
