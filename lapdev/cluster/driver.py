@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from lapdev.cluster.manifests import ConfigObject
 from lapdev.model import LogLine, Service, SidecarIdentity, SidecarPort, WorkloadStatus
+
+if TYPE_CHECKING:  # sidecars import this for their launch document, and read no manifests
+    from lapdev.cluster.manifests import ConfigObject
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import secrets
 import signal
+import sys
 from contextlib import AsyncExitStack
 
 from lapdev.cluster.driver import SidecarLaunch
@@ -102,8 +103,9 @@ class Sidecar:
                 group.create_task(port.aclose(), name="port drains")
 
     async def _follow_manager(self) -> None:
-        # In a thread: importing takes longer than answering the first request may.
-        await asyncio.to_thread(importlib.import_module, "lapdev.tunnel")
+        if "lapdev.tunnel" not in sys.modules:
+            # In a thread: importing takes longer than answering the first request may.
+            await asyncio.to_thread(importlib.import_module, "lapdev.tunnel")
         from lapdev.tunnel import Uplink, UplinkOptions
 
         manager = self.launch.manager

@@ -26,8 +26,9 @@ def report():
         if "site-packages" in path and not name.startswith("_"):  # what a venv itself brings
             found.setdefault(name.partition(".")[0], path)
     rooms = sorted({name.split(".")[1] for name in sys.modules if name.startswith("lapdev.")})
+    ours = [name for name in sys.modules if name.startswith("lapdev.")]
     with open(OUT, "w") as sink:
-        json.dump({"packages": sorted(found), "rooms": rooms}, sink)
+        json.dump({"packages": sorted(found), "rooms": rooms, "modules": ours}, sink)
 
 atexit.register(report)
 from lapdev.__main__ import main
@@ -48,4 +49,7 @@ async def test_a_running_sidecar_has_imported_four_packages_and_no_more(tmp_path
             assert process.returncode == 0
     found = json.loads(report.read_text())
     assert set(found["packages"]) - {"lapdev"} == ALLOWED
+    # Of the cluster it needs its launch document, and nothing that reads manifests or runs pods.
+    of_cluster = {name for name in found["modules"] if name.startswith("lapdev.cluster.")}
+    assert of_cluster == {"lapdev.cluster.driver"}
     assert not {"cloud", "manager", "devbox", "store", "client", "cli"} & set(found["rooms"])
