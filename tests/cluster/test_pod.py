@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import shutil
 import signal
@@ -94,7 +95,8 @@ async def test_a_failing_container_says_what_it_printed(folder: Path) -> None:
         await driver.apply(spec(web))
         await world.wait(lambda: driver.status("shop")[0].restarts >= 2)
         assert driver.status("shop")[0].detail.endswith("2nd time: exit code 3: no database")
-        container["command"] = ["/no/such/program"]
+        web = copy.deepcopy(web)
+        web["spec"]["template"]["spec"]["containers"][0]["command"] = ["/no/such/program"]
         await driver.apply(spec(web))
         missing = "/no/such/program: not found on this machine"
         await world.wait(lambda: missing in driver.status("shop")[0].detail)
