@@ -23,6 +23,7 @@ from lapdev.cluster.compose.service import ComposeService
 from lapdev.cluster.compose.sources import Files, Reader, folder_of
 from lapdev.cluster.compose.values import Value, dns_label, is_plain_text
 from lapdev.cluster.compose.volumes import Volumes
+from lapdev.cluster.compose.volumes_from import with_inherited_mounts
 from lapdev.errors import ConfigError
 
 Object = dict[str, Any]
@@ -70,7 +71,7 @@ def convert(
     _refuse_same_label(services)
     _note_names(services, notes)
     hosts = preview_hosts(root, services, notes.add)
-    services = with_ports(services, hosts)
+    services = with_inherited_mounts(with_ports(services, hosts))
     ordered = turns(services, inactive, notes.add)
     _refuse_unknown_health(ordered)
     refuse_clashes([turn.service for turn in ordered if not _ends_first(turn)])

@@ -230,6 +230,8 @@ def _ports(
 
 def _aliases(service: Value) -> tuple[str, ...]:
     names = [service.child(key).text("") for key in ("container_name", "hostname")]
+    # What a link calls another service: it is at localhost, too.
+    names += [item.text().partition(":")[2] for item in service.child("links").items()]
     for _, network in service.child("networks").members():
         names += network.child("aliases").texts()
     return tuple(dict.fromkeys(name for name in names if name))

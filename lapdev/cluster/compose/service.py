@@ -68,6 +68,8 @@ class ServiceMount:
     sub_path: str = ""
     make: bool = True
     """A folder is made where a bind's source is not there."""
+    owner: str = ""
+    """The service whose unnamed volume it is, where that is another one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,10 +64,10 @@ class Volumes:
             case MountKind.VOLUME:
                 name = self._named(mount)
             case MountKind.MEMORY | MountKind.ANONYMOUS:
-                wanted = f"{service.label}-{mount.target}"
+                owner = mount.owner or service.name
                 medium = {"medium": "Memory"} if mount.kind is MountKind.MEMORY else {}
-                key = (mount.kind, f"{service.name}:{mount.target}")
-                name = self._add(key, wanted, {"emptyDir": medium})
+                key = (mount.kind, f"{owner}:{mount.target}")
+                name = self._add(key, f"{owner}-{mount.target}", {"emptyDir": medium})
         return {
             "name": name,
             "mountPath": mount.target,

@@ -85,9 +85,8 @@ def test_names_that_lead_to_a_service() -> None:
         """
     )
     aliases = {entry["ip"]: entry["hostnames"] for entry in pod_spec(found)["hostAliases"]}
-    assert {"web", "shop-web", "www", "front.local", "a-b", "a_b", "db"} <= set(
-        aliases["127.0.0.1"]
-    )
+    names = {"web", "shop-web", "www", "front.local", "a-b", "a_b", "db", "database"}
+    assert names <= set(aliases["127.0.0.1"])
     assert "app_server" in aliases["127.0.0.1"]
     assert aliases["10.0.0.1"] == ["other", "third"]
     assert aliases["::1"] == ["six"]
