@@ -9,7 +9,6 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -87,17 +86,13 @@ async def test_a_killed_holder_costs_the_pod_its_processes_and_no_more(folder: P
         assert not {*after.container_pids} & {*before.container_pids}
 
 
-def _running(command: list[str]) -> dict[str, Any]:
-    web = deployment("web")
-    web["spec"]["template"]["spec"]["containers"][0]["command"] = command
-    return web
-
-
 @in_outer
 async def test_a_failing_container_says_what_it_printed(folder: Path) -> None:
     async with local_world(folder) as (driver, world):
-        fails = ["sh", "-c", "echo no database; exit 3"]
-        await driver.apply(spec(_running(fails)))
+        web = deployment("web")
+        container = web["spec"]["template"]["spec"]["containers"][0]
+        container["command"] = ["sh", "-c", "echo no database; exit 3"]
+        await driver.apply(spec(web))
         await world.wait(lambda: driver.status("shop")[0].restarts >= 2)
         assert driver.status("shop")[0].detail.endswith("2nd time: exit code 3: no database")
         web = copy.deepcopy(web)
