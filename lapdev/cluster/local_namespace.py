@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Iterable
 from dataclasses import dataclass, field
 
+from lapdev.cluster.done_jobs import DoneJobs
 from lapdev.cluster.driver import LogQuery
 from lapdev.cluster.gateway import Gateway
 from lapdev.cluster.local_pods import Ground, Machine
@@ -19,7 +20,7 @@ from lapdev.cluster.local_workload import LocalWorkload
 from lapdev.cluster.log_reader import LogReader
 from lapdev.cluster.pod import Pod
 from lapdev.cluster.subnets import Subnet
-from lapdev.cluster.wanted import WantedNamespace
+from lapdev.cluster.wanted import WantedNamespace, keeps_data
 from lapdev.errors import ClusterError, ConfigError, NotFound
 from lapdev.log import get_logger
 from lapdev.model import LogLine, WorkloadStatus
@@ -71,17 +72,24 @@ class LocalNamespace:
             environment=self.services.environment,
             configs=lambda: self.wanted.configs,
             touch=self._touch,
+            done_jobs=DoneJobs(self.machine.claims_folder(self.name)),
         )
         self._tasks.spawn(self._reconcile(), f"namespace:{self.name}")
 
     def apply(self, wanted: WantedNamespace) -> None:
         """Raises ClusterError when there are not enough addresses; then nothing has changed."""
+        self._want(wanted)
+        self._ground.done_jobs.keep(wanted.workloads)
+
+    def _want(self, wanted: WantedNamespace) -> None:
         self.services.apply(wanted, self.pods())
         self.wanted = wanted
+        # Where nothing was kept, what Jobs have done is gone with the pods of an earlier process.
+        resumed = self._ground.done_jobs if keeps_data(wanted) else None
         gone, self._workloads = self._workloads, {}
         for name, workload in wanted.workloads.items():
             known = gone.pop(name, None) or LocalWorkload(name, self._ground)
-            known.want(workload)
+            known.want(workload, resumed.get(name) if resumed else None)
             self._workloads[name] = known
         for name, known in gone.items():
             known.want(None)
@@ -91,7 +99,7 @@ class LocalNamespace:
 
     async def aclose(self, grace_limit: float | None = None) -> None:
         """No process, listener or address of the namespace is left."""
-        self.apply(WantedNamespace(self.name, {}, {}, {}))
+        self._want(WantedNamespace(self.name, {}, {}, {}))
         for workload in self._workloads.values():
             workload.request_stop(grace_limit)
         while running := self._running(self._workloads):

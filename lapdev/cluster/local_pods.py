@@ -18,6 +18,7 @@ from lapdev.cluster.controllers import (
     pod_subdomain,
     pod_workload,
 )
+from lapdev.cluster.done_jobs import DoneJobs
 from lapdev.cluster.driver import PodCredentials
 from lapdev.cluster.machine_ports import MachinePorts
 from lapdev.cluster.manifests import Claim, Configs, WorkloadKind, local_command
@@ -76,6 +77,7 @@ class Ground:
     configs: Callable[[], Configs]
     touch: Callable[[str], None]
     """Takes a workload that has to be looked at."""
+    done_jobs: DoneJobs
     _names: set[str] = field(default_factory=set)
     """Of pods that have not ended."""
     _starved: set[str] = field(default_factory=set)

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 from lapdev.cluster.controllers import (
     Controller,
+    DoneJob,
+    JobController,
     Moment,
     Outcome,
     Seen,
@@ -88,8 +90,11 @@ class LocalWorkload:
 
     # Becoming what is wanted
 
-    def want(self, wanted: WantedWorkload | None) -> None:
-        """The status is of this wish at once; `step` goes towards it."""
+    def want(self, wanted: WantedWorkload | None, done: DoneJob | None = None) -> None:
+        """The status is of this wish at once; `step` goes towards it.
+
+        `done` is what an earlier process did of it.
+        """
         self.wanted = wanted
         if wanted is None:
             # If it is wanted again, it begins anew.
@@ -97,6 +102,8 @@ class LocalWorkload:
             self._forget_ended()
         elif self._controller is None:
             self._kind, self._controller = wanted.facts.kind, controller_for(wanted.facts.kind)
+            if done is not None and isinstance(self._controller, JobController):
+                self._controller.resume(done)
         self._detail = ""
         self._set_status()
 
@@ -137,6 +144,8 @@ class LocalWorkload:
         now = _moment()
         step = self._controller.decide(wanted, self._seen(wanted), now)
         self._detail = step.detail
+        if isinstance(self._controller, JobController) and self._controller.done is not None:
+            self._ground.done_jobs.note(self.name, self._controller.done)
         for name in step.stop:
             self._stop(self._held[name])
         for name in step.update:

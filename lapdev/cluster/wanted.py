@@ -9,9 +9,11 @@ from typing import Any
 
 from lapdev.cluster.driver import NamespaceSpec, SidecarPlan, WorkloadSpec
 from lapdev.cluster.manifests import (
+    Claim,
     Configs,
     PodFacts,
     Workload,
+    WorkloadKind,
     check_configs,
     local_command,
     parse_workload,
@@ -123,6 +125,17 @@ def _wanted_workload(spec: WorkloadSpec, facts: Workload, configs: Configs) -> W
         digests.containers,
         digests.pod,
         spec.claims_of,
+    )
+
+
+def keeps_data(wanted: WantedNamespace) -> bool:
+    """Something of what its pods write stays when all of them are gone: they have claims."""
+    return any(
+        isinstance(volume.source, Claim)
+        # Else one that is the pod's own goes with the pod.
+        and (not volume.source.per_pod or workload.facts.kind is WorkloadKind.STATEFUL_SET)
+        for workload in wanted.workloads.values()
+        for volume in workload.facts.pod.volumes
     )
 
 

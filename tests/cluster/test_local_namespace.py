@@ -15,7 +15,7 @@ from lapdev.model import Service
 from tests.cluster import contract
 from tests.cluster.clients import GET, client, wait_ready_or_say_why
 from tests.cluster.contract import deployment, spec
-from tests.cluster.contract_kinds import headless, kind
+from tests.cluster.contract_kinds import headless, job, kind
 from tests.cluster.local_world import local_world
 from tests.support.in_outer import in_outer
 
@@ -211,6 +211,32 @@ async def test_a_claim_outlives_pods_and_drivers_and_goes_with_its_namespace(
         assert claim.read_text() == "3"
         await driver.delete("shop")
         assert not claim.parent.parent.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("claims", "runs"), [(True, 1), (False, 2)])
+async def test_a_done_job_is_not_run_again_on_data_that_has_stayed(
+    tmp_path: Path, claims: bool, runs: int
+) -> None:
+    ran = tmp_path / "ran"
+    script = f"open({str(ran)!r}, 'a').write('x')"
+    beside = counting("db") if claims else deployment("db")
+    for _driver in range(2):
+        async with local_world(tmp_path, isolation=False) as (driver, world):
+            await driver.apply(spec(job("migrate", script), beside))
+            await world.wait_ready()
+    assert ran.read_text() == "x" * runs
+    async with local_world(tmp_path, isolation=False) as (driver, world):
+        await driver.apply(spec(job("migrate", script + "#"), beside))
+        await world.wait_ready()
+        assert ran.read_text() == "x" * (runs + 1)  # another template
+        await driver.apply(spec(beside))
+        await driver.wait_gone("shop", ["migrate"])
+        await driver.apply(spec(job("migrate", script + "#"), beside))
+        await world.wait_ready()
+        assert ran.read_text() == "x" * (runs + 2)  # it was removed between
+        await driver.delete("shop")
+        assert [*(tmp_path / "run" / "volumes").iterdir()] == []
 
 
 @pytest.mark.slow

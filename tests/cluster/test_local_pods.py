@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lapdev.cluster.controllers import Start
+from lapdev.cluster.done_jobs import DoneJobs
 from lapdev.cluster.local_pods import Ground, Machine
 from lapdev.cluster.manifests import Claim, Volume
 from lapdev.cluster.spawner import Spawner
@@ -38,7 +39,8 @@ async def ground(tmp_path: Path, touched: list[str]) -> AsyncIterator[Ground]:
     )
     async with Tasks() as tasks:
         subnet = Subnet(0, ipaddress.IPv4Network("127.64.0.0/28"))
-        yield Ground("shop", machine, subnet, "", tasks, dict, dict, touched.append)
+        done_jobs = DoneJobs(tmp_path / "claims")
+        yield Ground("shop", machine, subnet, "", tasks, dict, dict, touched.append, done_jobs)
     await spawner.aclose()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lapdev.cluster.driver import NamespaceSpec, WorkloadSpec
 from lapdev.cluster.manifests import WORKLOAD_KINDS, ConfigObject, WorkloadKind, parse_objects
-from lapdev.cluster.wanted import endpoint_port, selects, service_port, wanted_namespace
+from lapdev.cluster.wanted import endpoint_port, keeps_data, selects, service_port, wanted_namespace
 from lapdev.errors import ConfigError, NoRoute
 from lapdev.model import Service, ServicePort
 from tests.cluster.contract import deployment, service, sidecar, spec
@@ -132,3 +132,18 @@ def test_containers_without_a_command_are_told_all_at_once() -> None:
     with pytest.raises(ConfigError) as alone:
         wanted_namespace(NamespaceSpec("shop", tuple(specs[:1])))
     assert "web1" not in alone.value.hint
+
+
+@pytest.mark.parametrize(
+    ("volume", "kept"),
+    [
+        ({"emptyDir": {}}, False),
+        ({"hostPath": {"path": "/srv"}}, False),
+        ({"persistentVolumeClaim": {"claimName": "data"}}, True),
+        ({"ephemeral": {"volumeClaimTemplate": {"spec": {}}}}, False),
+    ],
+)
+def test_claims_keep_data_and_other_volumes_do_not(volume: dict[str, object], kept: bool) -> None:
+    manifest = deployment("web")
+    manifest["spec"]["template"]["spec"]["volumes"] = [{"name": "data", **volume}]
+    assert keeps_data(wanted_namespace(spec(manifest))) is kept

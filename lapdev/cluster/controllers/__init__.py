@@ -6,6 +6,7 @@ as how many runs of a Job are done.
 """
 
 from lapdev.cluster.controllers.choice import Controller, controller_for
+from lapdev.cluster.controllers.job import DoneJob, JobController
 from lapdev.cluster.controllers.step import Moment, Outcome, Seen, Start, Step
 from lapdev.cluster.controllers.template import (
     OWN_LABELS,
@@ -20,6 +21,8 @@ from lapdev.cluster.controllers.template import (
 __all__ = [
     "OWN_LABELS",
     "Controller",
+    "DoneJob",
+    "JobController",
     "Moment",
     "Outcome",
     "Seen",

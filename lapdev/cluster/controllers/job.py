@@ -1,6 +1,7 @@
 """Jobs: pods that run to their end, as often as it takes, and then no more.
 
-A run that is done stays done until its template changes, for as long as the manager lives.
+A run that is done stays done until its template changes. `DoneJob` is what a driver keeps of it for
+its successor; a run that has failed for good gets another chance from that.
 """
 
 from __future__ import annotations
@@ -41,6 +42,15 @@ class JobRun:
     _started: float | None = None
     _finished: float | None = None
     _retry_at: float = 0.0
+
+    @classmethod
+    def of(cls, done: DoneJob) -> JobRun:
+        return cls(succeeded=done.succeeded, _indexes=set(done.indexes))
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        """Of an indexed Job, those that are done."""
+        return tuple(sorted(self._indexes))
 
     @property
     def finished(self) -> bool:
@@ -159,6 +169,16 @@ class JobRun:
         return f"{text}: {why}" if why else text
 
 
+@dataclass(frozen=True, slots=True)
+class DoneJob:
+    """A run that is done, as another process may know it."""
+
+    digest: str
+    """The workload's."""
+    succeeded: int
+    indexes: tuple[int, ...] = ()
+
+
 @dataclass(slots=True)
 class JobController:
     """One run per template."""
@@ -166,6 +186,16 @@ class JobController:
     _digest: str = ""
     _policy: JobPolicy | None = None
     _run: JobRun = field(default_factory=JobRun)
+
+    @property
+    def done(self) -> DoneJob | None:
+        """None: it is not done."""
+        run = self._run
+        return DoneJob(self._digest, run.succeeded, run.indexes) if run.done else None
+
+    def resume(self, done: DoneJob) -> None:
+        """Before the first step: this has been done already."""
+        self._digest, self._run = done.digest, JobRun.of(done)
 
     def ended(self, pod: Seen, now: Moment) -> None:
         if pod.digest == self._digest:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from lapdev.cluster.controllers import Outcome, Seen, Start
+from lapdev.cluster.controllers import DoneJob, JobController, Outcome, Seen, Start
 from lapdev.cluster.controllers.job import KEPT_PODS, LONGEST_RETRY
 from lapdev.cluster.manifests import RestartPolicy
 from tests.cluster.controllers.scenes import Scene, job
@@ -27,6 +27,35 @@ def test_a_job_that_is_done_is_not_run_again() -> None:
     status = scene.status
     assert (status.wanted, status.ready, status.succeeded, status.detail) == (1, 1, 1, "")
     assert len(scene.pods) == 1  # what it printed can be read
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_what_another_process_has_done_is_not_done_again(indexed: bool) -> None:
+    def controller(scene: Scene) -> JobController:
+        assert isinstance(scene.controller, JobController)
+        return scene.controller
+
+    first = Scene(job(completions=2, parallelism=2, indexed=indexed))
+    first.settle()
+    assert controller(first).done is None
+    run_all(first, Outcome.SUCCEEDED)
+    first.settle()
+    done = controller(first).done
+    assert done == DoneJob("n", 2, (0, 1) if indexed else ())
+    second = Scene(job(completions=2, parallelism=2, indexed=indexed))
+    controller(second).resume(done)
+    assert second.status.ready == 2
+    second.settle()
+    assert (second.live(), second.status.succeeded) == ([], 2)
+    assert controller(second).done == done
+    second.want(digest="other")
+    second.settle()
+    assert len(second.live()) == 2
+    assert controller(second).done is None
+    more = Scene(job(completions=3, indexed=indexed))
+    controller(more).resume(done)
+    more.settle()
+    assert len(more.live()) == 1
 
 
 def test_another_template_is_another_run() -> None:
