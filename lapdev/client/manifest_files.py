@@ -79,7 +79,11 @@ def _checked(document: object, where: str) -> Manifest:
             f"{where}: is not a Kubernetes object", hint="begin it with apiVersion and kind"
         )
     if not isinstance(document.get("kind"), str):
-        raise ConfigError(f"{where}: the object has no kind", hint="set apiVersion and kind")
+        values = document.values()
+        hint = "set apiVersion and kind"
+        if any(isinstance(item, dict) and {"image", "build"} & item.keys() for item in values):
+            hint = "if it is a Compose file, put its services below `services:`"
+        raise ConfigError(f"{where}: the object has no kind", hint=hint)
     _refuse_what_json_lacks(document, f"{where} ({document['kind']})")
     return document
 

@@ -197,7 +197,13 @@ def _bring_up(
     if found["previews"]:
         print_previews(found["previews"])
         click.echo()
-    click.echo(f"  lapdev env status {name}    lapdev env logs {name} -f    lapdev down {name}")
+    click.echo(f"  lapdev env status {name}    {_logs_command(found)} -f    lapdev down {name}")
+
+
+def _logs_command(environment: Json) -> str:
+    """Of several workloads one has to be named."""
+    names = [workload["name"] for workload in environment["workloads"]]
+    return " ".join(("lapdev env logs", environment["name"], *(names[:1] if names[1:] else ())))
 
 
 def change_lines(changes: Json, ignored: Sequence[str]) -> list[str]:

@@ -49,6 +49,7 @@ def wait_ready(
                     f"{name} failed: {found['detail'] or missing}", hint=_see_more(found)
                 )
             if elapsed >= timeout:
+                _say_what_hangs(client, found, ticker)
                 raise NotReady(
                     f"{name} is not ready after {timeout:g} s: {missing}", hint=_see_more(found)
                 )
@@ -147,17 +148,37 @@ def waits_for(environment: Json) -> str:
 
 def _see_more(environment: Json) -> str:
     name = environment["name"]
-    behind = [item["name"] for item in environment["workloads"] if not is_ready(item)]
+    found = [item for item in environment["workloads"] if not is_ready(item)]
+    found.sort(key=lambda item: not item["failed"])  # those that nothing will mend first
+    behind = [item["name"] for item in found]
     logs = f", `lapdev env logs {name} {behind[0]}` what it prints" if behind else ""
     return f"`lapdev env status {name}` shows its workloads{logs}"
 
 
+def _say_what_hangs(client: RestClient, environment: Json, ticker: Ticker) -> None:
+    """The last lines of what neither became ready nor ended: a loop that waits says for what."""
+    for workload in environment["workloads"]:
+        if is_ready(workload) or failure(workload):
+            continue
+        if lines := _last_lines_of(client, environment["name"], workload):
+            ticker.say(f"          {workload['name']} printed last:")
+            _say(lines, ticker)
+
+
 def _say_last_lines(client: RestClient, name: str, workload: Json, ticker: Ticker) -> None:
+    _say(_last_lines_of(client, name, workload), ticker)
+
+
+def _last_lines_of(client: RestClient, name: str, workload: Json) -> list[str]:
     """What the container that ended printed last; of all of them, where that is not known."""
     container = workload["last_exit"].partition(":")[0]
     for wanted in (container, ""):
         wish = Wish(name, workload["name"], wanted, EXCERPT_LINES)
         if lines := last_lines(client, wish):
-            break
+            return lines
+    return []
+
+
+def _say(lines: list[str], ticker: Ticker) -> None:
     for line in lines:
         ticker.say(f"          | {line}")

@@ -53,6 +53,12 @@ def test_a_mistake_is_told_by_file_and_line(
     assert caught.value.hint
 
 
+def test_services_without_their_heading_are_told_what_they_lack(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has no kind") as caught:
+        read_manifests(write(tmp_path, "web:\n  image: x\nredis:\n  image: redis\n"))
+    assert "below `services:`" in caught.value.hint
+
+
 def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not YAML"):
         read_manifests(write(tmp_path, "[" * 5_000))

@@ -77,6 +77,19 @@ async def test_the_same_again_changes_nothing_and_a_change_is_named(
     assert "nothing changed" not in result.stderr
 
 
+async def test_the_command_for_its_logs_names_one_of_several_workloads(
+    api: ServedApi, compose_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for names, command in (
+        (["web"], "lapdev env logs votes -f"),
+        (["db", "web"], "lapdev env logs votes db -f"),
+    ):
+        workloads = tuple(WorkloadStatus(name, 1, 1) for name in names)
+        live = EnvironmentLive(EnvironmentStatus.READY, "", workloads)
+        monkeypatch.setattr(api.rig.link, "status", lambda _, live=live: live)
+        assert command in (await api.run(up, compose_file)).stdout
+
+
 def is_api(item: Json) -> bool:
     return bool(item["kind"] == "Deployment" and item["metadata"]["name"] == "api")
 

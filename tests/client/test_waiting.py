@@ -10,8 +10,10 @@ from lapdev.account import Account
 from lapdev.client.rest import Json, RestClient
 from lapdev.client.waiting import Story, fact, wait_ready, waits_for
 from lapdev.cloud.actions import EnvironmentLive
+from lapdev.errors import ClusterError, LapdevError, NotReady
 from lapdev.model import EnvironmentId, EnvironmentStatus, WorkloadStatus
 from tests.support.api import TOKEN
+from tests.support.log_api import log_api, printed
 from tests.support.served_api import ServedApi
 
 
@@ -55,6 +57,41 @@ async def test_each_new_fact_is_one_line_with_the_seconds_it_took(
         "   4.0 s  web: ready",
         "   5.0 s  api: ready",
     ]
+
+
+async def given_up(found: Json, kind: type[LapdevError]) -> tuple[str, list[str]]:
+    """The hint, and of which workloads lines were asked for."""
+    async with log_api() as api:
+        api.found = found
+        api.past = [printed("waiting for db")]
+
+        def wait() -> None:
+            with RestClient(Account(api.server, TOKEN)) as client:
+                wait_ready(client, "shop", 0.0)
+
+        with pytest.raises(kind) as caught:
+            await asyncio.to_thread(wait)
+        return caught.value.hint, [query["workload"] for query in api.queries]
+
+
+async def test_what_hangs_without_ending_has_its_last_lines_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hanging = environment(workload("web", 1), workload("api", 0, detail="waits for init"))
+    assert (await given_up(hanging, NotReady))[1] == ["api"]
+    assert capsys.readouterr().err.splitlines() == [
+        "   0.0 s  api: 0/1 ready, waits for init",
+        "          api printed last:",
+        "          | waiting for db",
+    ]
+
+
+async def test_the_logs_of_what_failed_are_pointed_at_before_those_of_what_has_not_started() -> (
+    None
+):
+    broken = environment(workload("slow", 0), workload("test", 0, failed="code 4"), status="failed")
+    hint, _ = await given_up(broken, ClusterError)
+    assert "`lapdev env logs shop test` what it prints" in hint
 
 
 def test_what_was_ready_from_the_start_is_not_said() -> None:

@@ -32,6 +32,8 @@ class LogApi:
     followed: list[list[Any]] = field(default_factory=list)
     """The lines of each connection that follows; when they are used up, the environment is gone."""
     workloads: list[str] = field(default_factory=lambda: ["web"])
+    found: Any = None
+    """The environment as it answers, where its workloads' names are not enough."""
     queries: list[dict[str, str]] = field(default_factory=list)
     server: str = ""
 
@@ -39,6 +41,8 @@ class LogApi:
         if self.queries and self.queries[-1]["follow"] == "true" and not self.followed:
             error = {"cause": "not_found", "detail": "no environment 'shop'", "hint": ""}
             return JSONResponse({"error": error}, 404)
+        if self.found is not None:
+            return JSONResponse(self.found)
         return JSONResponse({"workloads": [{"name": name} for name in self.workloads]})
 
     async def logs(self, request: Request) -> Response:
