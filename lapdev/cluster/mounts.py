@@ -42,7 +42,8 @@ class Step:
         self.kind = kind
         self.target = target
         self.source = source
-        """A file or folder as the manager sees it, or, with `within`, a path below that."""
+        """A file or folder as the manager sees it, or, with `within`, a path below that. The former
+        has no symbolic link in its path."""
         self.within = within
         """A folder that `source` may not lead out of; missing folders are made in it."""
 
@@ -95,14 +96,16 @@ def _open_source(step: Step) -> int:
     if step.kind not in (READ_WRITE, READ_ONLY):
         return -1
     try:
-        tree = _open_within(step) if step.within else syscalls.open_tree(step.source)
+        tree = _open_within(step) if step.within else _open_real(step.source)
         if step.kind == READ_ONLY:
             syscalls.make_read_only(tree)
     except OSError as exc:
         source = f"{step.within}/{step.source}" if step.within else step.source
-        why = _why(exc)
-        if exc.errno in (errno.EXDEV, errno.ELOOP):
-            why = "it leads out of its volume"
+        known = {
+            errno.EXDEV: "it leads out of its volume",
+            errno.ELOOP: "a link has taken its place",
+        }
+        why = known.get(exc.errno or 0) or _why(exc)
         raise MountError(f"cannot mount {source} at {step.target}: {why}") from exc
     return tree
 
@@ -111,10 +114,19 @@ def _why(exc: OSError) -> str:
     return os.strerror(exc.errno or 0)
 
 
+def _open_real(path: str) -> int:
+    """The tree at a path that was looked at before: no pod has put a link there since."""
+    fd = syscalls.open_real(path)
+    try:
+        return syscalls.open_tree(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
 def _open_within(step: Step) -> int:
     """The tree at a path inside a volume: no symbolic link in it leads elsewhere."""
     parts = step.source.split("/")
-    root = os.open(step.within, os.O_PATH | os.O_CLOEXEC)
+    root = syscalls.open_real(step.within)
     folder = os.dup(root)
     try:
         for end in range(1, len(parts) + 1):

@@ -39,6 +39,7 @@ _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _MOUNT_ATTR_RDONLY = 1
 _RESOLVE_NO_MAGICLINKS = 2
+_RESOLVE_NO_SYMLINKS = 4
 _RESOLVE_BENEATH = 8
 
 _PR_SET_PDEATHSIG = 1
@@ -104,10 +105,17 @@ def move_mount(tree: int, target: str) -> None:
 
 def open_beneath(folder: int, path: str) -> int:
     """A descriptor (O_PATH) of what `path` leads to; OSError where that is outside the folder."""
+    return _open_resolved(folder, path, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
+
+
+def open_real(path: str) -> int:
+    """A descriptor (O_PATH) of that absolute path; OSError (ELOOP) where a link is part of it."""
+    return _open_resolved(_AT_FDCWD, path, _RESOLVE_NO_SYMLINKS)
+
+
+def _open_resolved(folder: int, path: str, resolve: int) -> int:
     # struct open_how: flags, mode, resolve.
-    how = (ctypes.c_uint64 * 3)(
-        os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS
-    )
+    how = (ctypes.c_uint64 * 3)(os.O_PATH | os.O_CLOEXEC, 0, resolve)
     encoded = path.encode(errors="surrogateescape")
     fd: int = _libc.syscall(_OPENAT2, folder, encoded, how, ctypes.sizeof(how))
     _check(fd, f"open {path}")

@@ -36,7 +36,7 @@ class BindMount:
     """A file or folder of this machine that a container sees at another place."""
 
     source: str
-    """Absolute, as the manager sees it."""
+    """Absolute, as the manager sees it, without symbolic links (but see `within`)."""
     target: str
     """Absolute. Made possible where this machine has no such file or folder."""
     read_only: bool = False
@@ -187,13 +187,13 @@ def _made(
             files = projected_files(where, volume.source, facts, configs)
             write_files(folder, files, secret=is_secret(volume.source))
         case HostPath():
-            folder = _host_path(where, volume.source, folders.refused)
+            return _host_path(where, volume.source, folders.refused)
         case Claim():
             folder = folders.claims / claim_folder(volume.source, facts.name, folders.owner)
             folder.mkdir(parents=True, exist_ok=True)
         case _ as never:
             assert_never(never)
-    return folder
+    return Path(os.path.realpath(folder))
 
 
 def _empty_dir(folder: Path, source: EmptyDir) -> None:

@@ -128,6 +128,21 @@ async def test_a_place_inside_a_volume_is_made_in_the_volume(folder: Path) -> No
 
 
 @in_outer
+async def test_a_link_put_in_place_of_a_volume_is_not_followed(folder: Path) -> None:
+    data, secret = volume(folder), volume(folder, "secret")
+    async with sandbox(folder) as pod:
+        given = (bind(data, "/data"),)
+        await sh(pod, "true", mounts=given)
+        # As a pod may do that sees the folder around it, and is started again.
+        data.rename(folder / "moved")
+        data.symlink_to(secret)
+        part = BindMount(f"{data}/b", "/part", within=str(data))
+        for steps in (given, (part,), (bind(data / "b", "/file"),)):
+            status, printed = await run(pod, "true", mounts=steps)
+            assert (status, "a link has taken its place" in printed) == (126, True), printed
+
+
+@in_outer
 async def test_a_part_of_a_volume_is_made_and_no_link_leads_out_of_it(folder: Path) -> None:
     data = volume(folder)
     (data / "out").symlink_to("/etc")
