@@ -80,7 +80,8 @@ class Story:
             elif name not in self._waited_for:
                 continue  # it was ready when we came
             lines += self._new(name, fact(workload))
-        if not self._waited_for and environment["status"] != "ready":
+        # Why it failed is the error's to say.
+        if not self._waited_for and environment["status"] not in ("ready", "failed"):
             lines += self._new("", environment["detail"] or BUSY)
         return lines
 

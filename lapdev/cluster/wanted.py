@@ -11,14 +11,17 @@ from lapdev.cluster.driver import NamespaceSpec, SidecarPlan, WorkloadSpec
 from lapdev.cluster.manifests import (
     Claim,
     Configs,
+    Container,
     PodFacts,
     Workload,
     WorkloadKind,
     check_configs,
+    is_idle,
     local_command,
     parse_workload,
     pod_env,
 )
+from lapdev.cluster.manifests.images import known_command
 from lapdev.cluster.pod_digests import pod_digests
 from lapdev.errors import ConfigError, NoRoute
 from lapdev.model import Service, ServicePort
@@ -66,7 +69,7 @@ def wanted_namespace(spec: NamespaceSpec, last: WantedNamespace | None = None) -
     read_from: dict[str, WorkloadSpec] = {}
     configs = {(item.kind, item.name): item for item in spec.configs}
     known = last.read_from if last is not None and last.configs == configs else {}
-    idle: list[ConfigError] = []
+    idle: list[tuple[Workload, Container]] = []
     for item in spec.workloads:
         if item.name in workloads:
             raise ConfigError(f"namespace {spec.name}: workload {item.name} is there twice")
@@ -74,12 +77,11 @@ def wanted_namespace(spec: NamespaceSpec, last: WantedNamespace | None = None) -
             workloads[item.name] = last.workloads[item.name]
         else:
             facts = parse_workload(item.manifest)
-            idle += _without_command(facts)
+            idle += [(facts, each) for each in facts.pod.all_containers() if is_idle(facts, each)]
             if not idle:
                 workloads[item.name] = _wanted_workload(item, facts, configs)
         read_from[item.name] = item
-    if idle:
-        raise _all_at_once(idle)
+    _refuse_idle(idle)
     services = {item.name: item for item in spec.services}
     written_for = frozenset(_written_for(item.manifest) for item in spec.workloads)
     return WantedNamespace(spec.name, workloads, services, configs, written_for, read_from)
@@ -91,24 +93,26 @@ def _written_for(manifest: dict[str, Any]) -> str:
     return name.lower() if isinstance(name, str) else "default"
 
 
-def _without_command(facts: Workload) -> Iterator[ConfigError]:
-    """One complaint for each container that says nothing this machine can run."""
-    for container in facts.pod.all_containers():
+def _refuse_idle(idle: Sequence[tuple[Workload, Container]]) -> None:
+    """All at once, briefly: an application is made ready in one go, not in ten."""
+    for number, (workload, container) in enumerate(idle):
         try:
-            local_command(facts, container)
+            local_command(workload, container)
         except ConfigError as exc:
-            yield exc
+            hint = "; ".join((exc.hint, *_briefly(idle[number + 1 :])))
+            raise ConfigError(str(exc), hint=hint) from exc
 
 
-def _all_at_once(complaints: Sequence[ConfigError]) -> ConfigError:
-    """The first, and the others below: an application is made ready in one go, not in ten."""
-    first, *others = complaints
-    if not others:
-        return first
-    shown = [f"{other}: {other.hint}" for other in others[:COMPLAINTS_SHOWN]]
-    if len(others) > COMPLAINTS_SHOWN:
-        shown.append(f"and {len(others) - COMPLAINTS_SHOWN} more")
-    return ConfigError(str(first), hint="; ".join((first.hint, *shown)))
+def _briefly(idle: Sequence[tuple[Workload, Container]]) -> Iterator[str]:
+    names = [
+        f"{workload.where} {container.name}" + (f" ({line})" if line else "")
+        for workload, container in idle[:COMPLAINTS_SHOWN]
+        for line in (known_command(container.image, container.args),)
+    ]
+    if len(idle) > COMPLAINTS_SHOWN:
+        names.append(f"{len(idle) - COMPLAINTS_SHOWN} more")
+    if names:
+        yield f"the same for {', '.join(names)}"
 
 
 def _wanted_workload(spec: WorkloadSpec, facts: Workload, configs: Configs) -> WantedWorkload:

@@ -144,3 +144,4 @@ def test_what_is_waited_for_are_those_that_are_not_ready() -> None:
 def test_without_workloads_the_environments_own_words_count() -> None:
     assert waits_for(environment(detail="the cluster is away")) == "the cluster is away"
     assert Story().news(environment(detail="the cluster is away")) == ["the cluster is away"]
+    assert Story().news(environment(status="failed", detail="the error says it, too")) == []

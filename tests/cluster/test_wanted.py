@@ -126,9 +126,9 @@ def test_containers_without_a_command_are_told_all_at_once() -> None:
         specs.append(WorkloadSpec(f"web{number}", manifest, None))
     with pytest.raises(ConfigError, match=r"^Deployment/web0: .* has no command") as caught:
         wanted_namespace(NamespaceSpec("shop", tuple(specs)))
-    assert "Deployment/web1: " in caught.value.hint
-    assert "Deployment/web20: " in caught.value.hint
-    assert caught.value.hint.endswith("; and 2 more")
+    line = "redis-server --protected-mode no"
+    assert f"; the same for Deployment/web1 web ({line}), Deployment/web2 " in caught.value.hint
+    assert caught.value.hint.endswith(f"Deployment/web20 web ({line}), 2 more")
     with pytest.raises(ConfigError) as alone:
         wanted_namespace(NamespaceSpec("shop", tuple(specs[:1])))
     assert "web1" not in alone.value.hint

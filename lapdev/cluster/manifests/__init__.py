@@ -4,7 +4,7 @@ Pure: a loaded document goes in, dataclasses come out, every mistake is a `Confi
 the object, the field and the remedy. Nothing here starts, reads or knows a process.
 """
 
-from lapdev.cluster.manifests.command import local_command
+from lapdev.cluster.manifests.command import is_idle, local_command
 from lapdev.cluster.manifests.config import ConfigObject, Configs, Reference
 from lapdev.cluster.manifests.container import (
     ConfigKey,
@@ -88,6 +88,7 @@ __all__ = [
     "check_references",
     "container_references",
     "expand",
+    "is_idle",
     "local_command",
     "merge_patch",
     "parse_objects",

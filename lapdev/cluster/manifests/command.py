@@ -37,8 +37,7 @@ def local_command(
     """
     annotated = _annotated_words(workload, container)
     words = annotated or [*container.command, *container.args]
-    # Arguments alone would be passed to an image's entry point, and no image is run here.
-    if not annotated and not container.command:
+    if is_idle(workload, container):
         raise ConfigError(
             f"{container.where}: has no command to run on this machine"
             + (f" (image {container.image!r:.100})" if container.image else ""),
@@ -51,6 +50,12 @@ def local_command(
     if python and uses_own_python(workload) and words[0] in ("python3", "python"):
         words[0] = python
     return words
+
+
+def is_idle(workload: Workload, container: Container) -> bool:
+    """It says nothing this machine can run. Raises ConfigError when its annotation is malformed."""
+    # Arguments alone would be passed to an image's entry point, and no image is run here.
+    return not container.command and not _annotated_words(workload, container)
 
 
 def uses_own_python(workload: Workload) -> bool:
