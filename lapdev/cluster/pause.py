@@ -1,8 +1,9 @@
 """Holds namespaces open: the first process of a pod, or of all pods together.
 
-A script of its own: `python -I -S pause.py reaper FD` or `python -I -S pause.py pod FD`. FD is a
-socket to the manager; when its other end is gone, so is the manager, and this process ends. As it
-is PID 1 of its PID namespace, the kernel then kills every process in it.
+A script of its own: `python -I -S pause.py reaper FD`. FD is a socket to the manager; when its
+other end is gone, so is the manager, and this process ends. As it is PID 1 of its PID namespace,
+the kernel then kills every process in it. The holder of a pod is a copy of the reaper, which shares
+what both have loaded: any message with a socket makes one, and that socket is its own.
 
 The talk of a pod's holder, one message each: it says `hello` (the manager reads its process id
 from the message's credentials); the manager attaches the network and sends the plan as JSON; the
@@ -25,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from lapdev.cluster import interfaces, syscalls
 
 INSIDE_ID = 1000
+HOLDER_NAME = "lapdev-pod"
+"""Tells a pod's holder from the reaper, whose command line it has."""
 MESSAGE_BYTES = 65536
 
 POD_NAMESPACES = (
@@ -52,8 +55,31 @@ def hold(control: socket.socket) -> None:
         pass
 
 
+def make_holders(control: socket.socket) -> None:
+    """Returns when the manager is gone."""
+    while True:
+        message, fds, _, _ = socket.recv_fds(control, MESSAGE_BYTES, 1)
+        if not message:
+            return
+        for fd in fds:
+            if not os.fork():
+                become_holder(control, fd)
+            os.close(fd)
+
+
+def become_holder(reaper: socket.socket, fd: int) -> None:
+    """Never returns."""
+    try:
+        reaper.close()
+        os.setsid()
+        syscalls.set_name(HOLDER_NAME)
+        hold_pod(socket.socket(fileno=fd))
+    finally:
+        os._exit(0)
+
+
 def enter_pod() -> None:
-    """From here on this is PID 1 of a new pod; the process that was started has ended."""
+    """From here on this is PID 1 of a new pod; the process that was forked for it has ended."""
     uid, gid = os.getuid(), os.getgid()
     syscalls.unshare(POD_NAMESPACES)
     syscalls.map_own_ids(INSIDE_ID, uid, gid)
@@ -141,23 +167,26 @@ def say_ready(control: socket.socket) -> None:
         socket.send_fds(control, [b"ready"], [diag.fileno()])
 
 
+def hold_pod(control: socket.socket) -> None:
+    enter_pod()
+    control.send(b"hello")
+    try:
+        prepare(json.loads(control.recv(MESSAGE_BYTES)))
+        say_ready(control)
+    except OSError as exc:
+        control.send(str(exc).encode())
+        return
+    hold(control)
+
+
 def main(kind: str, fd: str) -> None:
+    assert kind == "reaper"
     control = socket.socket(fileno=int(fd))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if kind == "pod":
-        enter_pod()
-    else:
-        syscalls.die_with_parent()
+    syscalls.die_with_parent()
     signal.signal(signal.SIGCHLD, reap)
     control.send(b"hello")
-    if kind == "pod":
-        try:
-            prepare(json.loads(control.recv(MESSAGE_BYTES)))
-            say_ready(control)
-        except OSError as exc:
-            control.send(str(exc).encode())
-            return
-    hold(control)
+    make_holders(control)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from lapdev.cluster.sock_diag import Listening, SockDiag
 from lapdev.cluster.sockets import Listeners, holders, pid_namespace, port_owners, processes
 from lapdev.cluster.spawner import (
     ENTER_SCRIPT,
-    PAUSE_SCRIPT,
     Child,
     Command,
     Spawner,
@@ -283,10 +282,10 @@ class IsolatedSandbox:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        fd = theirs.fileno()
-        argv = self._spawner.script(PAUSE_SCRIPT, "pod", str(fd))
         try:
-            launcher = await start_command(self._spawner, Command(argv, {}, (fd,)), self.place.name)
+            await self._spawner.start_holder(theirs)
+        except OSError as exc:
+            raise ClusterError(f"cannot start pod {self.place.name}: {exc}") from exc
         finally:
             theirs.close()
         message = await receive(self._control)
@@ -295,7 +294,6 @@ class IsolatedSandbox:
         self._pid = message.pid
         self._pidfd = os.pidfd_open(self._pid)
         watch_exit(os.dup(self._pidfd), self._gone.set)
-        await launcher.wait()
         await self._network.add_pod(self.place.bridge, self._pid)
         self._control.send(json.dumps(self._plan(files)).encode())
         message = await receive(self._control)

@@ -102,6 +102,7 @@ class SidecarForks:
 
     async def _start_server(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
         fd = theirs.fileno()
         words = self._spawner.script(ENTER_SCRIPT, "process", "-1", "", "/")
         command = Command([*words, *self._argv, "--fork-fd", str(fd)], base_environment(), (fd,))

@@ -173,6 +173,15 @@ class Spawner:
             forking.add_done_callback(_discard)
             raise
 
+    async def start_holder(self, control: socket.socket) -> None:
+        """A pod's holder is being made, which talks over `control`. Needs isolation.
+
+        Raises OSError when nobody can make one.
+        """
+        await self._living_reaper()
+        assert self._reaper_control is not None
+        socket.send_fds(self._reaper_control, [b"pod"], [control.fileno()])
+
     def script(self, path: str, *args: str) -> list[str]:
         """The words that run one of our scripts, with as little of Python as it takes."""
         return [self.python, "-I", "-S", path, *args]
@@ -200,6 +209,7 @@ class Spawner:
 
     async def _start_reaper(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
         self._reaper_control = ours
         fd = theirs.fileno()
         command = Command(self.script(PAUSE_SCRIPT, "reaper", str(fd)), {}, (fd,))

@@ -9,8 +9,9 @@ import time
 
 import pytest
 
+from lapdev.cluster.pause import HOLDER_NAME
 from tests.support import needs
-from tests.support.server_process import ServerProcess, server_process
+from tests.support.server_process import ServerProcess, named, server_process
 from tests.support.shop_processes import application
 
 SEED = int(os.environ.get("LAPDEV_SEED", "20261122"))
@@ -23,10 +24,9 @@ LONGEST_PAUSE = 0.8
 def victims(server: ServerProcess, kind: str) -> list[int]:
     if kind == "container":
         return [pid for pid, line in server.processes().items() if "service.py" in line]
-    if kind == "holder":
-        return [pid for pid, line in server.processes().items() if "pause.py pod" in line]
-    if kind == "reaper":
-        return [pid for pid, line in server.processes().items() if "pause.py reaper" in line]
+    if kind in ("holder", "reaper"):
+        both = [pid for pid, line in server.processes().items() if "pause.py reaper" in line]
+        return [pid for pid in both if (named(pid) == HOLDER_NAME) == (kind == "holder")]
     return server.of_role(kind)
 
 
