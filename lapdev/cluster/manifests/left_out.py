@@ -18,6 +18,7 @@ IGNORED_KINDS = frozenset(
 )
 """Kinds about a cluster's rules and means, which pods on one machine run without."""
 
+_JOB_RULES = ("podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "maxFailedIndexes")
 _HOOK = "helm.sh/hook"
 # All others (test, pre-delete, …) run when somebody asks for them, and may undo the rest.
 _RUN_AT_START = frozenset(
@@ -50,6 +51,26 @@ def left_out(kind: str, item: dict[str, Any], present: Collection[str]) -> str:
     if kind == "Service" and metadata.child("labels").mapping().get("component") == "apiserver":
         return f"{root.place} (the cluster's own)"
     return ""
+
+
+def unread(kind: str, item: dict[str, Any]) -> list[str]:
+    """Parts of an object that an application may count on, and that do nothing here.
+
+    `item` is one that has been parsed.
+    """
+    root = object_node(item, kind)
+    spec = root.child("spec")
+    if kind == "Service":
+        found = [
+            f"port {port.child('port').value}/{protocol}"
+            for port in spec.child("ports").items()
+            if (protocol := port.child("protocol").text("TCP")) != "TCP"
+        ]
+    else:
+        job = spec.child("jobTemplate").child("spec") if kind == "CronJob" else spec
+        read = job.mapping() if kind in ("Job", "CronJob") else {}
+        found = [name for name in _JOB_RULES if name in read]
+    return [f"{root.place} {part}" for part in found]
 
 
 def _words(annotations: Node, name: str) -> list[str]:

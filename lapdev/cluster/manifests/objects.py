@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from lapdev.cluster.manifests.config import ConfigObject, Configs, parse_config
 from lapdev.cluster.manifests.ingress import IngressHost, ingress_hosts, parse_ingress
-from lapdev.cluster.manifests.left_out import left_out
+from lapdev.cluster.manifests.left_out import left_out, unread
 from lapdev.cluster.manifests.node import Node, object_node
 from lapdev.cluster.manifests.service import parse_service
 from lapdev.cluster.manifests.template import WORKLOAD_KINDS
@@ -76,7 +76,7 @@ def parse_objects(objects: Iterable[Object]) -> Manifests:
         services=tuple(services.values()),
         configs=tuple(configs),
         ingresses=ingress_hosts(rules),
-        ignored=ignored,
+        ignored=(*ignored, *(part for kind, item in kept for part in unread(kind, item))),
     )
 
 

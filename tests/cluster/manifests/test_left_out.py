@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lapdev.cluster.manifests.left_out import left_out
+from lapdev.cluster.manifests.left_out import left_out, unread
 
 
 def thing(kind: str, **metadata: Any) -> dict[str, Any]:
@@ -52,3 +52,17 @@ def test_the_service_of_the_api_server_is_the_clusters_own() -> None:
 
 def test_metadata_that_are_none_are_somebody_elses_complaint() -> None:
     assert left_out("Pod", {"kind": "Pod", "metadata": "x"}, ()) == ""
+
+
+def test_parts_that_are_not_read_are_told() -> None:
+    job = {**thing("Job"), "spec": {"podFailurePolicy": {}, "backoffLimit": 1}}
+    cron = {**thing("CronJob"), "spec": {"jobTemplate": {"spec": {"successPolicy": {}}}}}
+    ports = [{"port": 53, "protocol": "UDP"}, {"port": 53}]
+    service = {**thing("Service"), "spec": {"ports": ports}}
+    told = [unread(item["kind"], item) for item in (job, cron, service, thing("Secret"))]
+    assert told == [
+        ["Job/web podFailurePolicy"],
+        ["CronJob/web successPolicy"],
+        ["Service/web port 53/UDP"],
+        [],
+    ]

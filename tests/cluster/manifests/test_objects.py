@@ -160,3 +160,8 @@ def test_the_dump_of_a_deployment_is_the_deployment() -> None:
         "Pod/api (made by ReplicaSet/api)",
         "ReplicaSet/api (made by Deployment/api)",
     )
+
+
+def test_what_is_not_read_of_an_object_is_among_what_does_nothing() -> None:
+    udp = {**SERVICE, "spec": {**SERVICE["spec"], "ports": [{"port": 53, "protocol": "UDP"}]}}
+    assert parse_objects([udp]).ignored == ("Service/api port 53/UDP",)
