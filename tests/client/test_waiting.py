@@ -67,7 +67,7 @@ async def given_up(found: Json, kind: type[LapdevError]) -> tuple[str, list[str]
 
         def wait() -> None:
             with RestClient(Account(api.server, TOKEN)) as client:
-                wait_ready(client, "shop", 0.0)
+                wait_ready(client, "shop", 0.0, clock=lambda: 7.0)
 
         with pytest.raises(kind) as caught:
             await asyncio.to_thread(wait)
