@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from lapdev.cluster.manifests.container import Container, ContainerPort, RestartPolicy
 from lapdev.cluster.manifests.env_parts import parse_env, parse_env_from
+from lapdev.cluster.manifests.known_fields import CONTAINER_FIELDS, refuse_unknown
 from lapdev.cluster.manifests.node import Node
 from lapdev.cluster.manifests.probe_parts import parse_hook, parse_probe
 from lapdev.cluster.manifests.resources import parse_resources
@@ -18,6 +19,7 @@ def parse_container(node: Node, volumes: Collection[str], *, init: bool = False)
     """The container, with mounts of these volumes. An `init` one ends, unless it is a sidecar."""
     name = node.child("name").dns_label()
     node = Node(node.value, f'{node.where} "{name}":')
+    refuse_unknown(node, CONTAINER_FIELDS)
     ports = tuple(_port(port) for port in node.child("ports").items())
     restart = _restart(node.child("restartPolicy"))
     if init and restart is not RestartPolicy.ALWAYS:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from lapdev.cluster.manifests.command import COMMAND_ANNOTATION
 from lapdev.cluster.manifests.container import Container, EnvVar, ResourceField, RestartPolicy
 from lapdev.cluster.manifests.container_parts import parse_container
+from lapdev.cluster.manifests.known_fields import POD_FIELDS, refuse_unknown
 from lapdev.cluster.manifests.node import Node, refuse_repeated
 from lapdev.cluster.manifests.pod import PodTemplate
 from lapdev.cluster.manifests.volume_parts import parse_volumes
@@ -23,6 +24,7 @@ def parse_pod(
     volumeClaimTemplates.
     """
     spec, metadata = template.child("spec"), template.child("metadata")
+    refuse_unknown(spec, POD_FIELDS)
     volumes = parse_volumes(spec.child("volumes"), claims or Node(None, template.where))
     names = {volume.name for volume in volumes}
     init = [

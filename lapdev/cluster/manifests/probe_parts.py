@@ -6,6 +6,7 @@ import re
 from typing import Literal
 
 from lapdev.cluster.manifests.container import ContainerPort, Handler, Probe
+from lapdev.cluster.manifests.known_fields import PROBE_FIELDS, refuse_unknown
 from lapdev.cluster.manifests.node import Node
 
 Ports = tuple[ContainerPort, ...]
@@ -23,6 +24,7 @@ def parse_probe(node: Node, ports: Ports, *, repeats_success: bool = False) -> P
     """
     if not node.present:
         return None
+    refuse_unknown(node, PROBE_FIELDS)
     kind = node.one_of(("httpGet", "tcpSocket", "exec", "grpc"), "check")
     if not kind:
         node.fail("says nothing to check", "write httpGet, tcpSocket or exec")
