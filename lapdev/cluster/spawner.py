@@ -143,6 +143,7 @@ class Spawner:
         self._isolation = isolation
         self._thread = _new_thread()
         self._starting = asyncio.Lock()
+        self._closed = False
         self._reaper: Child | None = None
         self._reaper_pidfd = -1
         self._reaper_control: socket.socket | None = None
@@ -153,6 +154,7 @@ class Spawner:
 
     async def aclose(self) -> None:
         """Every process in a PID namespace of ours has ended. Idempotent."""
+        self._closed = True
         await self._end_reaper()
         self._thread.shutdown(wait=False)
 
@@ -189,7 +191,10 @@ class Spawner:
     async def _living_reaper(self) -> int:
         """The reaper's pidfd. A killed one took every pod with it; another takes its place."""
         async with self._starting:
-            if self._reaper is not None and not self._reaper.running:
+            if self._closed:
+                raise ClusterError("the driver is not running")
+            # There is none where the last attempt to make one failed, or was given up.
+            if self._reaper is None or not self._reaper.running:
                 await self._end_reaper()
                 # The old thread forks into a dead namespace for good.
                 self._thread.shutdown(wait=False)
@@ -214,8 +219,12 @@ class Spawner:
         fd = theirs.fileno()
         command = Command(self.script(PAUSE_SCRIPT, "reaper", str(fd)), {}, (fd,))
         loop = asyncio.get_running_loop()
+        forking = loop.run_in_executor(self._thread, _fork_reaper, command)
         try:
-            process = await loop.run_in_executor(self._thread, _fork_reaper, command)
+            process = await asyncio.shield(forking)
+        except asyncio.CancelledError:
+            forking.add_done_callback(_discard)
+            raise
         except OSError as exc:
             raise ClusterError(f"cannot make a PID namespace for pods: {exc}") from exc
         finally:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from pathlib import Path
 
-from lapdev.cluster import syscalls
+import pytest
+
+from lapdev.cluster import pause, syscalls
 from tests.cluster.clients import client, wait_ready_or_say_why
 from tests.cluster.contract import spec
 from tests.cluster.local_world import local_world
@@ -103,3 +107,20 @@ async def test_what_only_the_manager_may_read_is_not_in_pods(folder: Path) -> No
         web["spec"]["template"]["spec"]["containers"][0]["workingDir"] = str(folder)
         await driver.apply(spec(web))
         await wait_ready_or_say_why(world)
+
+
+def test_a_reaper_that_cannot_fork_makes_no_holder_and_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    manager, reaper = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with manager, reaper, ours:
+        with theirs:
+            socket.send_fds(manager, [b"pod"], [theirs.fileno()])
+        manager.shutdown(socket.SHUT_WR)
+        pause.make_holders(reaper)  # until the manager is gone
+        assert ours.recv(1) == b""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lapdev.cluster.spawner import Command, Spawner
+from lapdev.net.tasks import Tasks
 from tests.support.in_outer import in_outer
 from tests.support.processes import members, pid_namespace
 
@@ -92,3 +93,20 @@ async def test_a_spawn_that_is_given_up_leaves_no_process(folder: Path) -> None:
         os.close(write_end)
         with os.fdopen(read_end) as reader:
             assert await asyncio.to_thread(reader.read) == ""  # it holds the other end no more
+
+
+@in_outer
+async def test_a_killed_reaper_is_replaced_also_when_whoever_asked_first_gave_up(
+    folder: Path,
+) -> None:
+    async with spawning(isolation=True) as spawner, Tasks() as tasks:
+        child = await spawner.spawn(Command(["sleep", "1000"], PATH))
+        os.kill(spawner.reaper_pid, signal.SIGKILL)
+        assert await child.wait() == -signal.SIGKILL
+        first = tasks.spawn(spawner.spawn(Command(["sleep", "1000"], PATH)), "first")
+        while spawner.reaper_pid:  # noqa: ASYNC110 - until there is none, and another is made
+            await asyncio.sleep(0)
+        first.cancel()
+        second = await spawner.spawn(Command(["true"], PATH))
+        assert await second.wait() == 0
+        assert pid_namespace(spawner.reaper_pid) != pid_namespace("self")
