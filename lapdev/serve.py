@@ -47,6 +47,9 @@ def serve(role: str, settings: Any) -> None:
     if role == "manager" and settings.driver == "local" and settings.isolation:
         from lapdev.cluster.namespaces import enter_outer
 
+        if os.geteuid() == 0:
+            hint = "run lapdev as an ordinary user: root's pods reach /proc/sys and devices"
+            log.get_logger().warning("pods_run_as_root", hint=hint)
         enter_outer()
     die_with_parent(os.environ)
     run: Callable[[Any], Coroutine[Any, Any, None]] = importlib.import_module(ENTRIES[role]).run

@@ -15,6 +15,8 @@ from lapdev.cluster.options import base_environment
 from lapdev.cluster.spawner import ENTER_SCRIPT, Child, Command, Spawner, receive, watch_exit
 from lapdev.errors import ClusterError
 
+STATUS_TIMEOUT = 2.0
+"""A fork server that does not tell how a sidecar ended is not waited for any longer. Seconds."""
 UNKNOWN_STATUS = -signal.SIGKILL
 """Of a sidecar whose server did not live to tell it: then something killed both."""
 
@@ -25,19 +27,25 @@ def _watch(pid: int, own: socket.socket) -> Child:
     loop = asyncio.get_running_loop()
 
     def told() -> None:
+        if not child.running:
+            return  # by the clock, or before it
         loop.remove_reader(own.fileno())
         try:
             status = os.waitstatus_to_exitcode(int(own.recv(64)))
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # nothing told yet is an OSError, too
             status = UNKNOWN_STATUS
         own.close()
         child.ended(status)
 
-    # The server tells the status when it has reaped: about when the process ends, or just after.
+    def ended() -> None:
+        # The server tells the status when it has reaped: at once, unless somebody stopped it.
+        loop.add_reader(own.fileno(), told)
+        loop.call_later(STATUS_TIMEOUT, told)
+
     try:
-        watch_exit(os.pidfd_open(pid), lambda: loop.add_reader(own.fileno(), told))
+        watch_exit(os.pidfd_open(pid), ended)
     except ProcessLookupError:
-        loop.add_reader(own.fileno(), told)  # it ended, and was reaped, before it was looked at
+        ended()  # and was reaped, before it was looked at
     return child
 
 

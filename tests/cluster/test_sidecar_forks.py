@@ -120,3 +120,14 @@ async def test_without_a_program_there_is_a_clear_error() -> None:
     finally:
         await made.aclose()
         await spawner.aclose()
+
+
+async def test_a_stopped_server_delays_no_sidecars_end(tmp_path: Path) -> None:
+    async with recording_app(answer_every_request) as app, forks() as made:
+        sidecar = await start(made, launch_of(app.port, tmp_path))
+        os.kill(made.server_pid, signal.SIGSTOP)
+        try:
+            sidecar.signal(signal.SIGTERM)
+            assert await asyncio.wait_for(sidecar.wait(), WAIT) == -signal.SIGKILL
+        finally:
+            os.kill(made.server_pid, signal.SIGCONT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -116,3 +117,8 @@ def test_names_outside_the_environment_do_not_resolve(
 ) -> None:
     assert ask(server, urls["one"], "dial?web.somewhere.svc.cluster.local:80") == "no such name"
     assert ask(server, urls["one"], "dial?example.com:80") == "no such name"
+
+
+def test_whoever_runs_it_as_root_is_told(server: ServerProcess, urls: dict[str, str]) -> None:
+    assert urls
+    assert ("pods_run_as_root" in server.log()) is (os.geteuid() == 0)
