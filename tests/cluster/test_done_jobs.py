@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lapdev import log
 from lapdev.cluster.controllers import DoneJob
 from lapdev.cluster.done_jobs import FILE, DoneJobs
 
 DONE = DoneJob("d1", 2, (0, 1))
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    log.configure("test", "info", stream)
+    yield stream
+    log.configure("test")
 
 
 def test_the_next_process_knows_what_was_done(tmp_path: Path) -> None:
@@ -32,21 +43,19 @@ def test_nothing_is_written_where_nothing_is_done(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"migrate": 1}', '{"migrate": {"digest": 1}}'])
 def test_a_file_that_cannot_be_read_says_nothing(
-    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, text: str, logged: io.StringIO
 ) -> None:
     (tmp_path / FILE).write_text(text)
     done = DoneJobs(tmp_path)
     assert done.get("migrate") is None
-    assert "done_jobs_not_read" in capsys.readouterr().out
+    assert "done_jobs_not_read" in logged.getvalue()
     done.note("migrate", DONE)
     assert DoneJobs(tmp_path).get("migrate") == DONE
 
 
-def test_a_disk_that_takes_nothing_stops_no_job(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_disk_that_takes_nothing_stops_no_job(tmp_path: Path, logged: io.StringIO) -> None:
     (tmp_path / "shop").write_text("in the way")
     done = DoneJobs(tmp_path / "shop" / "below")
     done.note("migrate", DONE)
     assert done.get("migrate") == DONE
-    assert "done_jobs_not_kept" in capsys.readouterr().out
+    assert "done_jobs_not_kept" in logged.getvalue()
