@@ -103,6 +103,8 @@ async def test_a_killed_reaper_is_replaced_also_when_whoever_asked_first_gave_up
         child = await spawner.spawn(Command(["sleep", "1000"], PATH))
         os.kill(spawner.reaper_pid, signal.SIGKILL)
         assert await child.wait() == -signal.SIGKILL
+        assert spawner._reaper is not None
+        await spawner._reaper.wait()  # a spawn before that is known would fail, and change nothing
         first = tasks.spawn(spawner.spawn(Command(["sleep", "1000"], PATH)), "first")
         while spawner.reaper_pid:  # noqa: ASYNC110 - until there is none, and another is made
             await asyncio.sleep(0)
