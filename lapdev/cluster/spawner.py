@@ -135,6 +135,9 @@ async def receive(control: socket.socket) -> Message:
     return Message(text, pid, fds)
 
 
+_Forking = asyncio.Future[subprocess.Popen[bytes]]
+
+
 class Spawner:
     """Forks, in one thread. With isolation, everything it starts dies with the manager."""
 
@@ -147,15 +150,24 @@ class Spawner:
         self._reaper: Child | None = None
         self._reaper_pidfd = -1
         self._reaper_control: socket.socket | None = None
+        self._given_up: set[_Forking] = set()
+        self._ending: list[Child] = []
 
     async def start(self) -> None:
         if self._isolation:
             await self._start_reaper()
 
     async def aclose(self) -> None:
-        """Every process in a PID namespace of ours has ended. Idempotent."""
+        """Every process in a PID namespace of ours has ended, and every start that was given up.
+
+        Idempotent.
+        """
         self._closed = True
         await self._end_reaper()
+        if self._given_up:
+            await asyncio.wait(self._given_up)
+        for child in self._ending:
+            await child.wait()
         self._thread.shutdown(wait=False)
 
     @property
@@ -171,9 +183,21 @@ class Spawner:
         try:
             return Child.of(await asyncio.shield(forking), whole=command.whole)
         except asyncio.CancelledError:
-            # Nobody will ever hear of this process again.
-            forking.add_done_callback(_discard)
+            self._give_up(forking)
             raise
+
+    def _give_up(self, forking: _Forking) -> None:
+        """Nobody will ever hear of this process again: it ends as soon as it is there."""
+
+        def forked(_: _Forking) -> None:
+            self._given_up.discard(forking)
+            if not forking.cancelled() and forking.exception() is None:
+                child = Child.of(forking.result())
+                child.signal(signal.SIGKILL)
+                self._ending = [known for known in self._ending if known.running] + [child]
+
+        self._given_up.add(forking)
+        forking.add_done_callback(forked)
 
     async def start_holder(self, control: socket.socket) -> None:
         """A pod's holder is being made, which talks over `control`. Needs isolation.
@@ -223,7 +247,7 @@ class Spawner:
         try:
             process = await asyncio.shield(forking)
         except asyncio.CancelledError:
-            forking.add_done_callback(_discard)
+            self._give_up(forking)
             raise
         except OSError as exc:
             raise ClusterError(f"cannot make a PID namespace for pods: {exc}") from exc
@@ -235,11 +259,6 @@ class Spawner:
 
 def _new_thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="spawner")
-
-
-def _discard(forking: asyncio.Future[subprocess.Popen[bytes]]) -> None:
-    if not forking.cancelled() and forking.exception() is None:
-        Child.of(forking.result()).signal(signal.SIGKILL)
 
 
 def _fork_reaper(command: Command) -> subprocess.Popen[bytes]:

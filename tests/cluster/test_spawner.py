@@ -112,3 +112,12 @@ async def test_a_killed_reaper_is_replaced_also_when_whoever_asked_first_gave_up
         second = await spawner.spawn(Command(["true"], PATH))
         assert await second.wait() == 0
         assert pid_namespace(spawner.reaper_pid) != pid_namespace("self")
+
+
+async def test_closing_waits_for_what_was_given_up() -> None:
+    async with spawning() as spawner:
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await spawner.spawn(Command(["sleep", "1000"], PATH))
+    # That no child is left behind is what every test is looked at for.
