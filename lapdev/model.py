@@ -6,6 +6,7 @@ Pure values, frozen, no behaviour beyond naming. What crosses a process boundary
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NewType
@@ -204,6 +205,10 @@ class Service:
     """It is another name for this host, and has no pods."""
     publish_not_ready: bool = False
     """Headless: pods that are not ready have an address, too."""
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Whether it serves pods with these labels. Without a selector it serves none."""
+        return bool(self.selector) and self.selector.items() <= labels.items()
 
 
 # Routes: what one sidecar needs to decide

@@ -19,6 +19,7 @@ from lapdev.model import (
     PortMap,
     Protocol,
     RouteSnapshot,
+    Service,
     ServicePort,
 )
 
@@ -65,3 +66,19 @@ def test_words_on_the_wire_are_the_lower_case_names() -> None:
     for enum in (model.ClusterStatus, EnvironmentKind, EnvironmentStatus, Protocol, model.RoleName):
         for item in enum:
             assert item.value == item.name.lower() == str(item)
+
+
+def _selecting(selector: dict[str, str]) -> Service:
+    return Service("api", selector, ())
+
+
+def test_a_service_selects_pods_with_all_its_labels() -> None:
+    labels = {"app": "api", "tier": "back"}
+    assert _selecting({"app": "api"}).selects(labels)
+    assert _selecting(labels).selects(labels)
+    assert not _selecting({"app": "web"}).selects(labels)
+    assert not _selecting({"app": "api", "track": "canary"}).selects(labels)
+
+
+def test_a_service_without_a_selector_selects_nothing() -> None:
+    assert not _selecting({}).selects({"app": "api"})

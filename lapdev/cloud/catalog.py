@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lapdev.cluster.manifests import (
+    WORKLOAD_KINDS,
     Manifests,
     Workload,
     WorkloadKind,
@@ -26,7 +27,6 @@ from lapdev.model import Environment, PortMap, Service, ServicePort
 
 Manifest = dict[str, Any]
 
-KINDS = frozenset(WorkloadKind)
 
 REMEMBERED = 16
 """Sets of objects whose meaning is kept: of environments that are asked about in turn."""
@@ -165,11 +165,7 @@ def workload_behind(manifests: Manifests, service: Service) -> Workload:
     Raises:
         ConfigError: none, or several.
     """
-    found = [
-        workload
-        for workload in manifests.workloads
-        if service.selector and service.selector.items() <= workload.pod.labels.items()
-    ]
+    found = [workload for workload in manifests.workloads if service.selects(workload.pod.labels)]
     found = [w for w in found if w.kind not in _RUN_TO_THEIR_END] or found
     if len(found) == 1:
         return found[0]
@@ -278,7 +274,9 @@ def base_workload(workload: str, base: Sequence[Manifest]) -> Manifest:
     Raises:
         NotFound: there is none; names those there are.
     """
-    workloads = {item["metadata"]["name"]: item for item in base if item.get("kind") in KINDS}
+    workloads = {
+        item["metadata"]["name"]: item for item in base if item.get("kind") in WORKLOAD_KINDS
+    }
     if workload not in workloads:
         names = ", ".join(sorted(workloads)) or "none"
         raise NotFound(f"there is no workload {workload!r:.80}", hint=f"the workloads are: {names}")

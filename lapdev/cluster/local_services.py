@@ -15,7 +15,6 @@ from lapdev.cluster.subnets import Subnet
 from lapdev.cluster.wanted import (
     WantedNamespace,
     endpoint_port,
-    selects,
     service_port,
 )
 from lapdev.errors import ClusterError, NoRoute
@@ -151,7 +150,7 @@ class LocalServices:
     def _selected(self, service: Service) -> Iterable[Pod]:
         for workload in self._workloads.get(service.name, ()):
             for pod in self.pods_of(workload):
-                if selects(service, pod.workload):
+                if service.selects(pod.workload.facts.pod.labels):
                     yield pod
 
     async def _update_service(self, name: str) -> None:

@@ -143,12 +143,6 @@ def keeps_data(wanted: WantedNamespace) -> bool:
     )
 
 
-def selects(service: Service, workload: WantedWorkload) -> bool:
-    """The service serves the workload's pods. One without a selector serves none."""
-    labels = workload.facts.pod.labels
-    return bool(service.selector) and service.selector.items() <= labels.items()
-
-
 def endpoint_port(workload: WantedWorkload, service: str, port: ServicePort) -> int | None:
     """Where a pod of the workload takes the service port: at its sidecar, or at a container.
 

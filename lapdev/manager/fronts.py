@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lapdev.manager.workloads import RUNS_LABEL, Workload, selects
+from lapdev.manager.workloads import RUNS_LABEL, Workload
 from lapdev.model import Service
 
 SERVES_LABEL_PREFIX = "serves.lapdev.dev/"
@@ -36,7 +36,7 @@ def find_fronts(services: Iterable[Service], workloads: Iterable[Workload]) -> F
     """Who is behind whom."""
     fronts, known = Fronts(), list(workloads)
     for service in services:
-        found = [w for w in known if selects(service.selector, w.facts.pod.labels)]
+        found = [w for w in known if service.selects(w.facts.pod.labels)]
         found = _those_that_go_on(fronts, service, found)
         if not service.headless:
             found = _those_with_the_ports(fronts, service, found)

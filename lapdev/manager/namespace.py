@@ -93,10 +93,6 @@ class Namespace:
         self._wake.set()
         return done
 
-    async def wait_settled(self) -> None:
-        """A pass that began after this call has succeeded."""
-        await self.settled()
-
     async def wait_gone(self, environment: EnvironmentId, settled: asyncio.Future[None]) -> None:
         """No pod or claim of the environment exists any more: not wanted since before `settled`
         was made."""

@@ -113,8 +113,3 @@ def suffixed(name: str, *seed: str) -> str:
     """`<name>-<hash of the seed and name>`, cut to 63 octets. The same seed gives the same name."""
     tail = sha256("/".join((*seed, name)).encode()).hexdigest()[:HASH_DIGITS]
     return f"{name[: NAME_OCTETS - HASH_DIGITS - 1].rstrip('-.')}-{tail}"
-
-
-def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Whether a Service with this selector has a pod with these labels behind it."""
-    return bool(selector) and selector.items() <= labels.items()

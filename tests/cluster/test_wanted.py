@@ -8,7 +8,7 @@ import pytest
 
 from lapdev.cluster.driver import NamespaceSpec, WorkloadSpec
 from lapdev.cluster.manifests import WORKLOAD_KINDS, ConfigObject, WorkloadKind, parse_objects
-from lapdev.cluster.wanted import endpoint_port, keeps_data, selects, service_port, wanted_namespace
+from lapdev.cluster.wanted import endpoint_port, keeps_data, service_port, wanted_namespace
 from lapdev.errors import ConfigError, NoRoute
 from lapdev.model import Service, ServicePort
 from tests.cluster.contract import deployment, service, sidecar, spec
@@ -42,8 +42,9 @@ def test_a_field_no_pod_has_is_found_before_anything_starts() -> None:
 
 def test_a_service_selects_by_all_its_labels() -> None:
     workload = wanted_namespace(spec(deployment("web"))).workloads["web"]
-    assert selects(service("web"), workload)
-    assert not selects(Service("x", {"app": "web", "tier": "front"}, ()), workload)
+    labels = workload.facts.pod.labels
+    assert service("web").selects(labels)
+    assert not Service("x", {"app": "web", "tier": "front"}, ()).selects(labels)
 
 
 def test_the_sidecar_takes_its_own_ports_and_the_container_the_others() -> None:
@@ -67,7 +68,8 @@ def test_a_port_that_is_not_declared_is_no_route() -> None:
 
 def test_an_external_name_has_no_pods() -> None:
     workload = wanted_namespace(spec(deployment("web"))).workloads["web"]
-    assert not selects(Service("far", {}, (), external_name="example.com"), workload)
+    far = Service("far", {}, (), external_name="example.com")
+    assert not far.selects(workload.facts.pod.labels)
 
 
 def test_what_a_volume_needs_has_to_be_there() -> None:

@@ -117,7 +117,7 @@ class Stage:
     async def settle(self, *held: ApplyEnvironment) -> None:
         self.want(*held)
         async with asyncio.timeout(10):
-            await self.namespace.wait_settled()
+            await self.namespace.settled()
 
     def pods(self) -> list[object]:
         return list(self.driver.pods(NAMESPACE))
@@ -209,7 +209,7 @@ async def test_changes_during_a_pass_are_taken_up_together_by_the_next(stage: St
         api = deployment("api", command=f"sleep {generation}", ports={"http": 8080})
         stage.want(newer(base(), generation, manifests=(api, API[1])))
     stage.driver.gate.set()
-    await stage.namespace.wait_settled()
+    await stage.namespace.settled()
     assert len(stage.driver.applied) == 2
     assert stage.report().generation == 8
 
@@ -233,7 +233,7 @@ async def test_routes_carry_the_generation_they_were_made_of(stage: Stage) -> No
     await stage.driver.entered.wait()
     stage.want(newer(base(), 2, grant("i1")))
     stage.driver.gate.set()
-    await stage.namespace.wait_settled()
+    await stage.namespace.settled()
     snapshots = [published[Place(SHOP, "api")] for published in stage.routes.published]
     assert [(s.generation, len(s.intercepts)) for s in snapshots] == [(1, 0), (2, 1)]
 
@@ -294,7 +294,7 @@ async def test_routes_to_a_branch_are_given_up_before_its_pods_end(stage: Stage)
     assert routes.withdrawn == [(1, ["v3"])]
     assert len(stage.pods()) == 4, "they wait for the sidecars"
     routes.held.set()
-    await stage.namespace.wait_settled()
+    await stage.namespace.settled()
     assert len(stage.pods()) == 3
 
 

@@ -15,7 +15,6 @@ from lapdev.manager.workloads import (
     Workload,
     labelled,
     read_objects,
-    selects,
     suffixed,
 )
 from lapdev.model import EnvironmentId
@@ -34,18 +33,6 @@ def test_a_suffixed_name_is_a_label_and_tells_its_seed(name: str, seed: str) -> 
     head, _, tail = found.rpartition("-")
     assert name.startswith(head)
     assert len(tail) == 10
-
-
-def test_a_selector_selects_pods_with_all_its_labels() -> None:
-    labels = {"app": "api", "tier": "back"}
-    assert selects({"app": "api"}, labels)
-    assert selects(labels, labels)
-    assert not selects({"app": "web"}, labels)
-    assert not selects({"app": "api", "track": "canary"}, labels)
-
-
-def test_an_empty_selector_selects_nothing() -> None:
-    assert not selects({}, {"app": "api"})
 
 
 TEMPLATE: dict[str, Any] = {

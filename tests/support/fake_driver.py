@@ -20,7 +20,6 @@ from lapdev.cluster.wanted import (
     WantedNamespace,
     WantedWorkload,
     endpoint_port,
-    selects,
     service_port,
     wanted_namespace,
 )
@@ -205,7 +204,8 @@ class FakeDriver:
         return tuple(
             f"{pod.ip}:{number}"
             for pod in self.pods(namespace)
-            if pod.ready and not pod.ends and selects(wanted.services[service], pod.workload)
+            if pod.ready and not pod.ends
+            if wanted.services[service].selects(pod.workload.facts.pod.labels)
             if (number := endpoint_port(pod.workload, service, declared)) is not None
         )
 

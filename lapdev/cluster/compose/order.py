@@ -8,7 +8,8 @@ from enum import Enum
 
 from lapdev.cluster.compose.images import image_port
 from lapdev.cluster.compose.service import ComposeService, Condition
-from lapdev.cluster.compose.values import Value, nearest
+from lapdev.cluster.compose.values import Value
+from lapdev.cluster.manifests.known_fields import nearest
 
 Note = Callable[[str], None]
 

@@ -9,7 +9,8 @@ from typing import Any
 from lapdev.cluster.compose.extension import url_path
 from lapdev.cluster.compose.images import TCP_PORTS, image_port
 from lapdev.cluster.compose.service import ComposeService, Port
-from lapdev.cluster.compose.values import Value, nearest
+from lapdev.cluster.compose.values import Value
+from lapdev.cluster.manifests.known_fields import nearest
 
 Object = dict[str, Any]
 Note = Callable[[str], None]

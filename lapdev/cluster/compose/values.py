@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from lapdev.cluster.compose.documents import Path, Places
+from lapdev.cluster.manifests.known_fields import nearest
 from lapdev.errors import ConfigError
 
 _NOT_LABEL = re.compile(r"[^a-z0-9]+")
@@ -34,11 +34,6 @@ def is_plain_text(text: str) -> bool:
         return "\0" not in text and bool(text.encode() or True)
     except UnicodeEncodeError:
         return False
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word most like this one, or nothing."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
 
 
 def dotted(path: Path) -> str:

@@ -13,7 +13,8 @@ from lapdev.cluster.compose.service import (
     ServiceMount,
 )
 from lapdev.cluster.compose.sources import Reader
-from lapdev.cluster.compose.values import Value, dns_label, nearest
+from lapdev.cluster.compose.values import Value, dns_label
+from lapdev.cluster.manifests.known_fields import nearest
 
 Object = dict[str, Any]
 Note = Callable[[str], None]

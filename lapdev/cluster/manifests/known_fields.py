@@ -7,6 +7,7 @@ mistake that `kubectl apply` refuses, too.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
 from lapdev.cluster.manifests.node import Node
 
@@ -36,10 +37,15 @@ POD_FIELDS, CONTAINER_FIELDS, PROBE_FIELDS = (
 )
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word most like this one, or nothing."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
+
+
 def refuse_unknown(node: Node, known: frozenset[str]) -> None:
     """Raises ConfigError when the mapping has a member that is none of `known`."""
     for name in node.mapping():
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-            hint = f"did you mean {near[0]}?" if near else "Kubernetes has no such field: remove it"
+            near = nearest(name, sorted(known))
+            hint = f"did you mean {near}?" if near else "Kubernetes has no such field: remove it"
             node.child(name).fail("is not known here", hint)

@@ -84,11 +84,7 @@ def check_references(manifests: Manifests) -> None:
 
 def _check_targets(service: Service, manifests: Manifests) -> None:
     """A target port given by name is a port of some workload, where the service has any."""
-    behind = [
-        workload
-        for workload in manifests.workloads
-        if service.selector and service.selector.items() <= workload.pod.labels.items()
-    ]
+    behind = [workload for workload in manifests.workloads if service.selects(workload.pod.labels)]
     for port in service.ports:
         if not behind or any(item.pod.port_named(port.target) for item in behind):
             continue

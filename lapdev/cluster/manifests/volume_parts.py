@@ -31,8 +31,6 @@ _HOST_PATH_TYPES = (
     *("Socket", "CharDevice", "BlockDevice"),
 )
 
-Items = tuple[tuple[str, str, int | None], ...]
-
 
 def parse_volumes(node: Node, claims: Node) -> tuple[Volume, ...]:
     """The pod's volumes, and those that a StatefulSet's claim templates make for each pod.

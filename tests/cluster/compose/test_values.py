@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from lapdev.cluster.compose.values import Value, dns_label, nearest, scalar_text
+from lapdev.cluster.compose.values import Value, dns_label, scalar_text
+from lapdev.cluster.manifests.known_fields import nearest
 from lapdev.errors import ConfigError
 
 
