@@ -71,6 +71,7 @@ def decode_hello(message: bytes) -> Hello:
         RemoteProtocolError: it is something else, or malformed, or of another version.
     """
     values = _only_map(message, FrameType.HELLO)
+    version = _version(values)  # first: a later version may have other keys
     return Hello(
         role=_matching(values, "role", _ROLE),
         instance=_matching(values, "instance", _ID),
@@ -78,7 +79,7 @@ def decode_hello(message: bytes) -> Hello:
         resume=_flag(values, "resume"),
         link=_number(values, "link", MAX_LINKS - 1),
         replaces=_matching(values, "replaces", _OPTIONAL_ID),
-        version=_version(values),
+        version=version,
     )
 
 
@@ -89,6 +90,7 @@ def decode_welcome(message: bytes) -> Welcome:
         RemoteProtocolError: it is something else, or malformed, or of another version.
     """
     values = _only_map(message, FrameType.WELCOME)
+    version = _version(values)  # first: a later version may have other keys
     return Welcome(
         instance=_matching(values, "instance", _ID),
         session=_matching(values, "session", _ID),
@@ -98,7 +100,7 @@ def decode_welcome(message: bytes) -> Welcome:
         ping_interval_ms=_number(values, "ping_interval_ms"),
         grace_ms=_number(values, "grace_ms"),
         links=_number(values, "links", MAX_LINKS),
-        version=_version(values),
+        version=version,
     )
 
 
