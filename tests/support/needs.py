@@ -76,6 +76,14 @@ def root() -> None:
         _missing("root: not running as root")
 
 
+def packet_path() -> None:
+    """`tests.support.packet_path` works, from a test that enters its ends."""
+    root()
+    tool("nsenter")
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        _missing("/dev/net/tun")
+
+
 @functools.cache
 def _userns_problem() -> str:
     # In a child: entering a namespace cannot be undone, and needs a single thread.
