@@ -15,7 +15,8 @@ import json
 import os
 import secrets
 import string
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,16 +122,32 @@ def device_id(directory: Path) -> str:
     Raises:
         ConfigError: the file cannot be read or made.
     """
-    path = directory / "device"
+    return write_once(directory / "device", _new_device_id)
+
+
+def _new_device_id() -> str:
+    alphabet = string.ascii_lowercase + string.digits
+    return "".join(secrets.choice(alphabet) for _ in range(_DEVICE_ID_LENGTH))
+
+
+def write_once(path: Path, make: Callable[[], str]) -> str:
+    """The word in a file that only this user can read; made by the first who asks, for everybody.
+
+    Raises:
+        ConfigError: the file cannot be read or made.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = path.read_text(encoding="ascii").strip() if path.exists() else ""
         if not known:
-            alphabet = string.ascii_lowercase + string.digits
-            known = "".join(secrets.choice(alphabet) for _ in range(_DEVICE_ID_LENGTH))
-            draft = path.with_name(f".device.{os.getpid()}")
-            draft.write_text(known + "\n", encoding="ascii")
-            draft.replace(path)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".new-") as draft:
+                draft.write(make() + "\n")
+                draft.flush()
+                with contextlib.suppress(FileExistsError):  # another process was first
+                    os.link(draft.name, path)
+            known = path.read_text(encoding="ascii").strip()
+        if not known:
+            raise ConfigError(f"{path} is empty", hint="remove it")
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(
             f"cannot use {path}: {exc}", hint="remove it, or set XDG_STATE_HOME"

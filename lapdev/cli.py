@@ -30,6 +30,7 @@ COMMANDS: Table = {
     "env": ("lapdev.client.environments:group", "Environments and branches."),
     "preview": ("lapdev.client.previews:group", "Preview URLs."),
     "cluster": ("lapdev.client.clusters:group", "Clusters."),
+    "expose": ("lapdev.devbox.expose:expose", "Give a program on this machine a preview URL."),
     "devbox": ("lapdev.cli:devbox", "Connect this machine to an environment."),
     "completion": ("lapdev.cli:completion", "Print the completion script of a shell."),
 }

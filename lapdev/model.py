@@ -16,6 +16,8 @@ EnvironmentId = NewType("EnvironmentId", str)
 """16 random characters of a-z0-9: unguessable, and a legal tracestate value."""
 InterceptId = NewType("InterceptId", str)
 DeviceId = NewType("DeviceId", str)
+ExposureId = NewType("ExposureId", str)
+"""Also the label of its host: `port-3000-k3v9x0a1b2c3`."""
 
 
 class ClusterStatus(StrEnum):
@@ -131,6 +133,22 @@ class Intercept:
     ports: tuple[PortMap, ...]
     include_branches: bool = False
     """On a shared environment: take requests that carry a branch, too."""
+
+
+class ExposureKind(StrEnum):
+    HTTP = "http"  # a host below the preview domain
+    TCP = "tcp"  # a port of the cloud
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Something on a developer's machine that visitors reach. Which address it is there, only that
+    machine knows."""
+
+    id: ExposureId
+    kind: ExposureKind
+    port: int | None = None
+    """Raw: the port of the cloud it is reached at."""
 
 
 class ContainerState(StrEnum):

@@ -15,6 +15,7 @@ from lapdev.cloud.asgi import AsgiBridge
 from lapdev.cloud.clusters import ClusterLinks
 from lapdev.cloud.devices import DeviceLinks, SidecarLinks
 from lapdev.cloud.edge import Edge
+from lapdev.cloud.exposures import Exposures
 from lapdev.cloud.front import Front, PreviewsOnly, PreviewUrls
 from lapdev.cloud.gate import Gate
 from lapdev.cloud.hub import Hub, Links
@@ -57,12 +58,15 @@ async def run(settings: CloudSettings) -> None:
 
         grant = functools.partial(_grant, tokens)
         clusters = ClusterLinks(store, tasks, grant)
-        devices = DeviceLinks(store, tasks, clusters)
+        exposures = Exposures(store, tasks, tcp_range)
+        await exposures.load()
+        devices = DeviceLinks(store, tasks, clusters, exposures)
         sidecars = SidecarLinks(tasks, devices, functools.partial(_device_of, store))
-        edge = Edge(settings.domain, clusters, tasks, access)
-        tcp = TcpPreviews(tcp_range, clusters, tasks, access)
+        edge = Edge(settings.domain, clusters, exposures, tasks, access)
+        tcp = TcpPreviews(tcp_range, tasks, access)
         stack.push_async_callback(tcp.aclose)
-        hub = Hub(store, tasks, edge, tcp, Links(clusters, devices, sidecars))
+        hub = Hub(store, tasks, edge, tcp, Links(clusters, devices, sidecars, exposures))
+        exposures.ports_changed, exposures.port_problem = hub.refresh_ports, tcp.problem
         await hub.refresh_previews()
 
         gate = Gate(store, tasks)
@@ -72,6 +76,7 @@ async def run(settings: CloudSettings) -> None:
         urls = PreviewUrls(
             settings.domain, settings.public_url, tcp_range.host if tcp_range else ""
         )
+        exposures.url_of = urls.of_exposure
         service = ApiService(store, hub, tokens, urls.of)
         stack.push_async_callback(service.aclose)
         logs = LogReaders(clusters)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from lapdev.cloud.clusters import ClusterLinks
+from lapdev.cloud.exposures import Exposures
 from lapdev.cloud.pairing import pair
 from lapdev.cluster.manifests import parse_objects
 from lapdev.errors import ConfigError, Forbidden, LapdevError, NoRoute, NotFound
@@ -15,10 +16,12 @@ from lapdev.net.tasks import Tasks
 from lapdev.store import Store
 from lapdev.tunnel import Stream, Tunnel
 from lapdev.wire.control import (
+    EndExposure,
     InterceptTarget,
     Message,
     ServiceTarget,
     SessionState,
+    StartExposure,
     StartSession,
     Target,
 )
@@ -46,10 +49,13 @@ class Session:
 class DeviceLinks:
     """TunnelHandler of all devboxes."""
 
-    def __init__(self, store: Store, tasks: Tasks, clusters: ClusterLinks) -> None:
+    def __init__(
+        self, store: Store, tasks: Tasks, clusters: ClusterLinks, exposures: Exposures
+    ) -> None:
         self._store = store
         self._tasks = tasks
         self._clusters = clusters
+        self._exposures = exposures
         self._sessions: dict[str, Session] = {}
         """By tunnel session; several may belong to one device, the newest connected one serves."""
 
@@ -72,8 +78,17 @@ class DeviceLinks:
             self._tasks.spawn(self._reach(session, stream, target), "devbox stream")
 
     async def call_received(self, tunnel: Tunnel, message: Message) -> Message:
-        if not isinstance(message, StartSession):
-            raise Forbidden(f"a devbox does not send {type(message).__name__}")
+        match message:
+            case StartSession():
+                return await self._start(tunnel, message)
+            case StartExposure():
+                return await self._exposures.start(tunnel, message)
+            case EndExposure():
+                return await self._exposures.end(tunnel, message)
+            case _:
+                raise Forbidden(f"a devbox does not send {type(message).__name__}")
+
+    async def _start(self, tunnel: Tunnel, message: StartSession) -> SessionState:
         environment = await self._choose(message.environment)
         session = Session(message.device, message.device_name, tunnel, environment, ())
         self._sessions.pop(tunnel.session, None)
@@ -82,13 +97,16 @@ class DeviceLinks:
         return await self._state(session)
 
     def tunnel_up(self, tunnel: Tunnel) -> None:
-        """A session begins with its StartSession call."""
+        """A session begins with its StartSession call, an exposure with its StartExposure."""
+        self._exposures.tunnel_changed(tunnel)
 
     def tunnel_down(self, tunnel: Tunnel, error: Exception) -> None:
         """Streams wait out the grace; new ones fall back because `tunnel_of` skips it."""
+        self._exposures.tunnel_changed(tunnel)
 
     def tunnel_closed(self, tunnel: Tunnel, error: Exception) -> None:
         self._sessions.pop(tunnel.session, None)
+        self._exposures.tunnel_changed(tunnel)
 
     # For the rest of the cloud
 

@@ -14,11 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lapdev.cloud.clusters import ClusterLinks
+from lapdev.cloud.exposures import ASK_THE_OWNER, Exposures
 from lapdev.cloud.refusals import told
 from lapdev.cloud.stamp import stamp
+from lapdev.cloud.ways import Ways
 from lapdev.errors import LapdevError, NoRoute, NotReady
 from lapdev.log import AccessLine, AccessLog
-from lapdev.model import ClusterId
+from lapdev.model import EnvironmentId, ExposureId
 from lapdev.net.error_page import respond_error
 from lapdev.net.exchange import Exchange
 from lapdev.net.http_client import UpstreamConnection
@@ -26,7 +28,7 @@ from lapdev.net.proxy import Forwarding, forward
 from lapdev.net.tasks import Tasks
 from lapdev.routing.hosts import PreviewIndex
 from lapdev.tunnel import Tunnel
-from lapdev.wire.control import ServiceTarget
+from lapdev.wire.control import ExposureTarget, ServiceTarget
 from lapdev.wire.http1 import INNER_LIMITS, RequestHead
 
 HOP = "edge"
@@ -52,8 +54,17 @@ class _Request:
     """What is sent, and where: decided once, whatever number of attempts it takes."""
 
     head: RequestHead
-    cluster: ClusterId
-    target: ServiceTarget
+    ways: Ways
+    owner: str
+    """Whose tunnels lead there, as `ways` knows them."""
+    target: ServiceTarget | ExposureTarget
+
+    def explained(self, error: Exception) -> LapdevError:
+        """What the visitor is told."""
+        found = told(error)
+        if isinstance(self.target, ExposureTarget):
+            found.hint = found.hint or ASK_THE_OWNER
+        return found
 
 
 @dataclass(slots=True)
@@ -70,7 +81,12 @@ class Edge:
     """Answers requests for preview hosts."""
 
     def __init__(
-        self, domain: str, clusters: ClusterLinks, tasks: Tasks, access: AccessLog
+        self,
+        domain: str,
+        clusters: ClusterLinks,
+        exposures: Exposures,
+        tasks: Tasks,
+        access: AccessLog,
     ) -> None:
         self.domain = domain
         self.index = PreviewIndex()
@@ -79,6 +95,7 @@ class Edge:
         """A newer index is being made: a host that is not in this one may be in that."""
         self.counters = EdgeCounters()
         self._clusters = clusters
+        self._exposures = exposures
         self._tasks = tasks
         self._access = access
 
@@ -96,6 +113,11 @@ class Edge:
     def _route(self, exchange: Exchange) -> None:
         request = exchange.request
         entry = self.index.lookup(request.host, self.domain)
+        if entry is None and (exposed := self._exposures.lookup(request.host, self.domain)):
+            exchange.notes["route"] = exchange.notes["exposure"] = exposed.exposure
+            head = self._stamped(exchange, None)
+            self._send(exchange, _Request(head, self._exposures, exposed.exposure, exposed))
+            return
         if entry is None and self.refreshing is not None and not self.refreshing.done():
             self._tasks.spawn(self._handle_refreshed(exchange, self.refreshing), "await previews")
             return
@@ -115,10 +137,13 @@ class Edge:
             respond_error(exchange, NoRoute("Nothing answers this path.", hint=_NO_PATH), HOP)
             return
         exchange.notes["route"] = f"{target.service}:{target.port}"
+        head = self._stamped(exchange, entry.branch)
+        self._send(exchange, _Request(head, self._clusters, entry.environment.cluster, target))
+
+    def _stamped(self, exchange: Exchange, branch: EnvironmentId | None) -> RequestHead:
         exchange_id = secrets.token_hex(16)
         exchange.notes["exchange_id"] = exchange_id
-        head = stamp(exchange, entry.branch, exchange_id)
-        self._send(exchange, _Request(head, entry.environment.cluster, target))
+        return stamp(exchange, branch, exchange_id)
 
     # One attempt
 
@@ -127,7 +152,7 @@ class Edge:
         target = request.target
         upstream = upstreams.get(target)
         if upstream is None or not upstream.reusable:
-            tunnel = self._clusters.tunnel_nowait(request.cluster)
+            tunnel = request.ways.tunnel_nowait(request.owner)
             if tunnel is None:
                 self._tasks.spawn(self._hold(exchange, request, attempt), "hold for tunnel")
                 return
@@ -149,14 +174,14 @@ class Edge:
                 self._send(exchange, request, attempt + 1)
                 return
             self.counters.failures += 1
-            respond_error(exchange, told(error), HOP)
+            respond_error(exchange, request.explained(error), HOP)
 
         forward(exchange, request.head, upstream.connection, Forwarding(failed))
 
     async def _hold(self, exchange: Exchange, request: _Request, attempt: int) -> None:
         """A tunnel that is just being re-made is worth a short wait (tunnel.md)."""
         try:
-            await self._clusters.wait_tunnel(request.cluster)
+            await request.ways.wait_tunnel(request.owner)
         except NotReady as exc:
             self.counters.failures += 1
             if not exchange.finished:
@@ -168,41 +193,42 @@ class Edge:
     def _log(self, exchange: Exchange) -> None:
         request, notes = exchange.request, exchange.notes
         duration = exchange.connection.now() - exchange.started_at
-        self._access.line(
-            AccessLine(
-                method=request.method.decode("latin-1"),
-                path=request.target.decode("latin-1"),
-                status=exchange.status,
-                host=request.host.decode("latin-1"),
-                route=notes.get("route", ""),
-                duration_ms=duration * 1e3,
-                bytes_in=exchange.bytes_in,
-                bytes_out=exchange.bytes_out,
-                conn_id=exchange.connection.conn_id,
-                exchange_id=notes.get("exchange_id", ""),
-                environment=notes.get("environment", ""),
-                error=exchange.error,
-            )
+        line = AccessLine(
+            method=request.method.decode("latin-1"),
+            path=request.target.decode("latin-1"),
+            status=exchange.status,
+            host=request.host.decode("latin-1"),
+            route=notes.get("route", ""),
+            duration_ms=duration * 1e3,
+            bytes_in=exchange.bytes_in,
+            bytes_out=exchange.bytes_out,
+            conn_id=exchange.connection.conn_id,
+            exchange_id=notes.get("exchange_id", ""),
+            environment=notes.get("environment", ""),
+            error=exchange.error,
         )
+        self._access.line(line)
+        if exposure := notes.get("exposure"):
+            self._exposures.note(ExposureId(exposure), line)
 
 
-def _open(tunnel: Tunnel, target: ServiceTarget) -> _Upstream:
+def _open(tunnel: Tunnel, target: ServiceTarget | ExposureTarget) -> _Upstream:
     connection = UpstreamConnection(INNER_LIMITS)
     tunnel.open_stream(target, connection)
     return _Upstream(tunnel, connection)
 
 
-def _upstreams_of(exchange: Exchange) -> dict[ServiceTarget, _Upstream]:
+def _upstreams_of(exchange: Exchange) -> dict[ServiceTarget | ExposureTarget, _Upstream]:
     """The downstream connection's own upstream connections; they close with it."""
     state = exchange.connection.state
-    upstreams: dict[ServiceTarget, _Upstream] | None = state.get(UPSTREAMS)
+    upstreams: dict[ServiceTarget | ExposureTarget, _Upstream] | None = state.get(UPSTREAMS)
     if upstreams is None:
         upstreams = state[UPSTREAMS] = {}
         exchange.connection.on_close.append(_closing(upstreams))
     return upstreams
 
 
-def _closing(upstreams: dict[ServiceTarget, _Upstream]) -> Callable[[], None]:
+def _closing(upstreams: dict[ServiceTarget | ExposureTarget, _Upstream]) -> Callable[[], None]:
     def close() -> None:
         for upstream in upstreams.values():
             upstream.connection.close()

@@ -6,7 +6,7 @@ from lapdev.cloud.asgi import AsgiBridge
 from lapdev.cloud.edge import Edge
 from lapdev.cloud.gate import TUNNEL_PREFIX, Gate
 from lapdev.errors import NoRoute
-from lapdev.model import PreviewUrl
+from lapdev.model import Exposure, PreviewUrl
 from lapdev.net.address import Address, TcpAddress, parse_address
 from lapdev.net.error_page import respond_error
 from lapdev.net.exchange import Exchange
@@ -40,10 +40,17 @@ class PreviewUrls:
 
     def of(self, preview: PreviewUrl) -> str:
         """The whole URL of a preview."""
-        if preview.tcp_port is not None:
-            return f"tcp://{TcpAddress(self._tcp_host, preview.tcp_port)}"
+        return self._of(preview.label, preview.tcp_port)
+
+    def of_exposure(self, exposure: Exposure) -> str:
+        """The whole URL of an exposure."""
+        return self._of(exposure.id, exposure.port)
+
+    def _of(self, label: str, tcp_port: int | None) -> str:
+        if tcp_port is not None:
+            return f"tcp://{TcpAddress(self._tcp_host, tcp_port)}"
         port = f":{self._port}" if self._port != 80 else ""
-        return f"http://{preview.label}.{self._domain}{port}"
+        return f"http://{label}.{self._domain}{port}"
 
 
 class Front:

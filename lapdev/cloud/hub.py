@@ -9,7 +9,8 @@ from lapdev.cloud.actions import EnvironmentLive
 from lapdev.cloud.clusters import ClusterLinks
 from lapdev.cloud.devices import DeviceLinks, SidecarLinks
 from lapdev.cloud.edge import Edge
-from lapdev.cloud.tcp_previews import TcpPreviews
+from lapdev.cloud.exposures import Exposures
+from lapdev.cloud.tcp_previews import TcpPreviews, TcpRoute
 from lapdev.model import (
     Cluster,
     ClusterStatus,
@@ -32,6 +33,7 @@ class Links:
     clusters: ClusterLinks
     devices: DeviceLinks
     sidecars: SidecarLinks
+    exposures: Exposures
 
 
 class Hub:
@@ -52,6 +54,7 @@ class Hub:
         self._clusters = links.clusters
         self._devices = links.devices
         self._sidecars = links.sidecars
+        self._exposures = links.exposures
         self._stale = False
 
     async def refresh_previews(self) -> None:
@@ -63,7 +66,13 @@ class Hub:
             environments = await self._store.environments()
             live = [e for e in environments if e.status is not EnvironmentStatus.DELETING]
             self._edge.index = PreviewIndex.build(previews, live)
-            await self._tcp.refresh(self._edge.index.tcp)
+            await self.refresh_ports()
+
+    async def refresh_ports(self) -> None:
+        """Every raw TCP preview and exposure is listened for, as far as its port is free."""
+        index = self._edge.index.tcp
+        routes = {label: TcpRoute.of(entry, self._clusters) for label, entry in index.items()}
+        await self._tcp.refresh(routes | self._exposures.routes())
 
     def _refresh_soon(self) -> None:
         self._stale = True
@@ -90,7 +99,7 @@ class Hub:
 
     async def delete(self, environment: Environment) -> None:
         self._edge.index = self._edge.index.without(environment.id)
-        await self._tcp.refresh(self._edge.index.tcp)
+        await self.refresh_ports()
         await self._clusters.delete(environment)
 
     def status(self, environment: Environment) -> EnvironmentLive:

@@ -1,7 +1,8 @@
-"""Raw TCP previews: a port of this machine each, whose connections go to one service port.
+"""Raw TCP: a port of this machine each, whose connections go to one service port of a preview, or
+to what a devbox exposes.
 
-A connection becomes a stream through the cluster's tunnel; its bytes are relayed and never looked
-at. It carries no credential and names no branch: who reaches the port reaches the service.
+A connection becomes a stream through a tunnel; its bytes are relayed and never looked at. It
+carries no credential and names no branch: who reaches the port reaches what is behind it.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from lapdev.cloud.clusters import ClusterLinks
 from lapdev.cloud.pairing import ACCEPT_TIMEOUT
 from lapdev.cloud.refusals import told
+from lapdev.cloud.ways import Ways
 from lapdev.errors import ConfigError, Conflict, ConnectTimeout, LapdevError
 from lapdev.log import AccessLine, AccessLog, get_logger
 from lapdev.net.address import TcpAddress
@@ -22,7 +24,7 @@ from lapdev.net.listener import Listener, bind_tcp, listen
 from lapdev.net.relay import Relay, Waiting, relay_waiting, reset
 from lapdev.net.tasks import Tasks
 from lapdev.routing.hosts import PreviewEntry
-from lapdev.wire.control import ServiceTarget
+from lapdev.wire.control import Target
 
 _RANGE = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\[\]:/\s]+))"
@@ -67,6 +69,25 @@ class TcpRange:
             hint="remove one with `lapdev preview rm LABEL`, or start the cloud with a wider range",
         )
 
+    def choose_exactly(self, port: int, taken: Collection[int]) -> int:
+        """This port.
+
+        Raises:
+            ConfigError: it is not in the range.
+            Conflict: somebody has it.
+        """
+        if port not in self:
+            raise ConfigError(
+                f"port {port} is not in {self}", hint="the cloud's --tcp-previews says which are"
+            )
+        try:
+            if port in taken:
+                raise OSError
+            bind_tcp(TcpAddress(self.host, port)).close()
+        except OSError as exc:
+            raise Conflict(f"port {port} is taken", hint="leave it out: any will do") from exc
+        return port
+
 
 def parse_tcp_range(text: str) -> TcpRange | None:
     """The range that the setting `tcp_previews` names; None when it is empty.
@@ -89,11 +110,37 @@ def parse_tcp_range(text: str) -> TcpRange | None:
     return TcpRange(found["v6"] or found["host"], first, last)
 
 
+@dataclass(frozen=True, slots=True)
+class TcpRoute:
+    """Where the connections to one port go."""
+
+    port: int
+    ways: Ways
+    owner: str
+    """Whose tunnels lead there, as `ways` knows them."""
+    target: Target
+    shown: str
+    """What access lines call it."""
+    environment: str = ""
+    on_over: Callable[[AccessLine], None] | None = None
+    """Gets each connection's line, too."""
+
+    @classmethod
+    def of(cls, entry: PreviewEntry, clusters: ClusterLinks) -> TcpRoute:
+        """The route of a raw TCP preview."""
+        port, target = entry.preview.tcp_port, entry.paths.only
+        assert port is not None, "a raw TCP preview has a port"
+        assert target is not None, "a raw TCP preview has no paths"
+        shown = f"{target.service}:{target.port}"
+        environment = entry.environment
+        return cls(port, clusters, environment.cluster, target, shown, environment.name)
+
+
 @dataclass(slots=True)
 class _Served:
-    """One preview that is listened for."""
+    """One route that is listened for."""
 
-    entry: PreviewEntry
+    route: TcpRoute
     listener: Listener
     connections: set[asyncio.Transport] = field(default_factory=set)
 
@@ -104,17 +151,10 @@ class _Served:
 
 
 class TcpPreviews:
-    """Listens for every raw TCP preview there is."""
+    """Listens for every raw TCP preview and exposure there is."""
 
-    def __init__(
-        self,
-        ports: TcpRange | None,
-        clusters: ClusterLinks,
-        tasks: Tasks,
-        access: AccessLog,
-    ) -> None:
+    def __init__(self, ports: TcpRange | None, tasks: Tasks, access: AccessLog) -> None:
         self.ports = ports
-        self._clusters = clusters
         self._tasks = tasks
         self._access = access
         self._served: dict[str, _Served] = {}
@@ -139,26 +179,28 @@ class TcpPreviews:
             return ""
         return self._problems.get(label, "not listened for yet")
 
-    async def refresh(self, entries: Mapping[str, PreviewEntry]) -> None:
-        """Exactly these previews are listened for, as far as their ports are free: what stood in
+    async def refresh(self, routes: Mapping[str, TcpRoute]) -> None:
+        """Exactly these, by label, are listened for, as far as their ports are free: what stood in
         the way before is tried again.
         """
         async with self._refreshing:
-            for label in [label for label in self._served if label not in entries]:
+            for label in [label for label in self._served if label not in routes]:
                 await self._served.pop(label).aclose()
-            self._problems = {k: v for k, v in self._problems.items() if k in entries}
-            for label, entry in entries.items():
+            self._problems = {k: v for k, v in self._problems.items() if k in routes}
+            for label, route in routes.items():
                 served = self._served.get(label)
+                if served is not None and served.route.port != route.port:
+                    await self._served.pop(label).aclose()
+                    served = None
                 if served is None:
-                    await self._serve(label, entry)
+                    await self._serve(label, route)
                 else:
-                    served.entry = entry
+                    served.route = route
 
-    async def _serve(self, label: str, entry: PreviewEntry) -> None:
-        port = entry.preview.tcp_port
-        assert port is not None, "a raw TCP preview has a port"
+    async def _serve(self, label: str, route: TcpRoute) -> None:
+        port = route.port
         if self.ports is None or port not in self.ports:
-            self._note(label, entry, f"port {port} is not in {self.ports or 'tcp_previews'}")
+            self._note(label, route, f"port {port} is not in {self.ports or 'tcp_previews'}")
             return
 
         def connection() -> _Arrived:
@@ -167,14 +209,14 @@ class TcpPreviews:
         try:
             listener = await listen(TcpAddress(self.ports.host, port), connection)
         except ConfigError as exc:
-            self._note(label, entry, exc.detail)
+            self._note(label, route, exc.detail)
             return
         self._problems.pop(label, None)
-        self._served[label] = _Served(entry, listener)
+        self._served[label] = _Served(route, listener)
 
-    def _note(self, label: str, entry: PreviewEntry, problem: str) -> None:
+    def _note(self, label: str, route: TcpRoute, problem: str) -> None:
         if self._problems.get(label) != problem:
-            environment = entry.environment.name
+            environment = route.environment
             get_logger().warning(
                 "tcp_preview_not_served", environment=environment, route=label, error=problem
             )
@@ -210,14 +252,12 @@ class TcpPreviews:
         self._tasks.spawn(self._join(served, near), f"tcp preview {label} {self._number}")
 
     async def _join(self, served: _Served, near: Waiting) -> None:
-        entry = served.entry
-        target = entry.paths.only
-        assert target is not None, "a raw TCP preview has no paths"
+        route = served.route
         line = AccessLine(
             method="STREAM",
-            route=f"{target.service}:{target.port}",
+            route=route.shown,
             host=str(served.listener.address),
-            environment=entry.environment.name,
+            environment=route.environment,
         )
         started = asyncio.get_running_loop().time()
 
@@ -226,13 +266,15 @@ class TcpPreviews:
             self._parted.set()
             line.duration_ms = (asyncio.get_running_loop().time() - started) * 1e3
             self._access.line(line)
+            if route.on_over is not None:
+                route.on_over(line)
 
         def parted(joined: Relay) -> None:
             line.bytes_in, line.bytes_out = joined.bytes_from_a, joined.bytes_from_b
             over()
 
         try:
-            far = await self._reach(entry, target)
+            far = await _reach(route)
         except LapdevError as exc:
             line.error = told(exc).cause
         except BaseException:
@@ -244,22 +286,6 @@ class TcpPreviews:
             return
         reset(near.transport)  # there is no way to say why on a bare connection
         over()
-
-    async def _reach(self, entry: PreviewEntry, target: ServiceTarget) -> Waiting:
-        """The accepted far end, held still."""
-        tunnel = await self._clusters.wait_tunnel(entry.environment.cluster)
-        far = Waiting()
-        stream = tunnel.open_stream(target, far)
-        try:
-            async with asyncio.timeout(ACCEPT_TIMEOUT):
-                await stream.wait_accepted()
-        except TimeoutError as exc:
-            stream.abort()
-            raise ConnectTimeout("the far end of the tunnel did not answer in time") from exc
-        except BaseException:
-            stream.abort()
-            raise
-        return far
 
 
 class _Arrived(Waiting):
@@ -273,3 +299,20 @@ class _Arrived(Waiting):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._previews.arrived(self._label, self)
+
+
+async def _reach(route: TcpRoute) -> Waiting:
+    """The accepted far end, held still."""
+    tunnel = await route.ways.wait_tunnel(route.owner)
+    far = Waiting()
+    stream = tunnel.open_stream(route.target, far)
+    try:
+        async with asyncio.timeout(ACCEPT_TIMEOUT):
+            await stream.wait_accepted()
+    except TimeoutError as exc:
+        stream.abort()
+        raise ConnectTimeout("the far end of the tunnel did not answer in time") from exc
+    except BaseException:
+        stream.abort()
+        raise
+    return far

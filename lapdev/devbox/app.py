@@ -10,7 +10,7 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Self
 
-from lapdev.account import find_account, state_dir
+from lapdev.account import Account, find_account, state_dir
 from lapdev.devbox.proxy import Proxy
 from lapdev.devbox.session import Session
 from lapdev.devbox.state_file import DevboxStatus, StateFile, this_device
@@ -24,6 +24,27 @@ from lapdev.tunnel import Uplink, UplinkOptions, new_id
 TUNNEL_PATH = "/_lapdev/tunnel/devbox"
 
 Report = Callable[[DevboxStatus], None]
+
+
+def uplink_options(account: Account) -> UplinkOptions:
+    """How this process dials the account's cloud."""
+    return UplinkOptions(
+        address=account.server,
+        path=TUNNEL_PATH,
+        token=account.token,
+        role=RoleName.DEVBOX,
+        instance=new_id(),
+    )
+
+
+def dial_error(error: Exception, server: str) -> LapdevError:
+    """A failed try in our words. LoginRequired: the next one will fare no better."""
+    if isinstance(error, TunnelRefused) and error.answer_status in (401, 403):
+        return LoginRequired(
+            f"{server} does not take this token",
+            hint="set LAPDEV_TOKEN_FILE to a file with a valid one",
+        )
+    return ConnectFailed(f"{server}: {str(error) or type(error).__name__}")
 
 
 class Devbox:
@@ -40,14 +61,7 @@ class Devbox:
         self._tasks = Tasks()
         self.session = Session(self._device, settings.environment, self._tasks, self._changed)
         self._proxy = Proxy(self.session)
-        options = UplinkOptions(
-            address=self._account.server,
-            path=TUNNEL_PATH,
-            token=self._account.token,
-            role=RoleName.DEVBOX,
-            instance=new_id(),
-        )
-        self._uplink = Uplink(options, self.session)
+        self._uplink = Uplink(uplink_options(self._account), self.session)
         self._uplink.on_failed = self._dial_failed
 
     async def __aenter__(self) -> Self:
@@ -85,16 +99,11 @@ class Devbox:
         )
 
     def _dial_failed(self, error: Exception) -> None:
-        if isinstance(error, TunnelRefused) and error.answer_status in (401, 403):
-            self.session.fail(
-                LoginRequired(
-                    f"{self._account.server} does not take this token",
-                    hint="set LAPDEV_TOKEN_FILE to a file with a valid one",
-                )
-            )
+        found = dial_error(error, self._account.server)
+        if isinstance(found, LoginRequired):
+            self.session.fail(found)
         else:
-            reason = str(error) or type(error).__name__
-            self.session.unreachable(ConnectFailed(f"{self._account.server}: {reason}"))
+            self.session.unreachable(found)
 
     def _changed(self) -> None:
         self._on_change(self.status())

@@ -27,6 +27,16 @@ def random_text(length: int) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
+def derived_text(secret: str, length: int) -> str:
+    """`length` characters of a-z0-9 that follow from `secret`, and say nothing about it."""
+    number = int.from_bytes(hashlib.sha256(b"lapdev label\0" + secret.encode()).digest())
+    text = ""
+    for _ in range(length):
+        number, digit = divmod(number, len(_ALPHABET))
+        text += _ALPHABET[digit]
+    return text
+
+
 def new_id() -> str:
     """A fresh id: 16 characters, 82 bits."""
     return random_text(ID_LENGTH)

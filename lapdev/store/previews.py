@@ -23,6 +23,7 @@ from lapdev.store.rows import (
     find_environment,
     preview_of,
     refuse_deleting,
+    taken_tcp_ports,
 )
 
 _TABLE = tables.previews
@@ -185,8 +186,7 @@ async def _insert(
         label = preview_label(wish.port, wish.service, suffix)
     tcp_port = None
     if wish.tcp:
-        ports = sa.select(_TABLE.c.tcp_port).where(_TABLE.c.tcp_port.is_not(None))
-        tcp_port = choose_tcp_port(set((await connection.execute(ports)).scalars()))
+        tcp_port = choose_tcp_port(await taken_tcp_ports(connection))
     await connection.execute(
         sa.insert(_TABLE).values(
             label=label,

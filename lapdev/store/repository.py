@@ -6,12 +6,13 @@ from lapdev.store.clusters import ClusterRows
 from lapdev.store.credentials import TokenRows
 from lapdev.store.database import Database
 from lapdev.store.environments import EnvironmentRows
+from lapdev.store.exposures import ExposureRows
 from lapdev.store.intercepts import InterceptRows
 from lapdev.store.previews import PreviewRows
 from lapdev.store.rows import ChooseTcpPort, no_tcp_ports
 
 
-class Store(ClusterRows, EnvironmentRows, PreviewRows, InterceptRows, TokenRows):
+class Store(ClusterRows, EnvironmentRows, PreviewRows, InterceptRows, ExposureRows, TokenRows):
     """Everything that survives a restart. Every method is one transaction."""
 
     @classmethod

@@ -29,7 +29,7 @@ Row = sa.Row[Any]
 
 
 ChooseTcpPort = Callable[[Collection[int]], int]
-"""(ports of other raw TCP previews) → a free port for one more. Raises ConfigError or Conflict."""
+"""(ports that are given away) → a free port for one more. Raises ConfigError or Conflict."""
 
 
 def no_tcp_ports(taken: Collection[int]) -> int:
@@ -115,6 +115,13 @@ async def find_environment(connection: AsyncConnection, ref: str) -> Environment
             f"there is no environment {ref!r:.80}", hint="`lapdev env list` shows them all"
         )
     return environment_of(found)
+
+
+async def taken_tcp_ports(connection: AsyncConnection) -> set[int]:
+    """The ports of all raw TCP previews and exposures."""
+    columns = (tables.previews.c.tcp_port, tables.exposures.c.port)
+    ports = sa.union(*(sa.select(column).where(column.is_not(None)) for column in columns))
+    return set((await connection.execute(ports)).scalars())
 
 
 def refuse_deleting(environment: Environment) -> None:

@@ -86,6 +86,17 @@ intercepts = sa.Table(
     sa.UniqueConstraint("environment_id", "workload"),
 )
 
+exposures = sa.Table(
+    "exposures",
+    metadata,
+    sa.Column("id", sa.String(63), primary_key=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("key_sha256", sa.String(64), nullable=False),
+    sa.Column("port", sa.Integer, unique=True),
+    sa.Column("announced_at", sa.DateTime, nullable=False),
+)
+"""What devboxes expose. A row goes when its devbox says so, or has not been heard of for long."""
+
 api_tokens = sa.Table(
     "api_tokens",
     metadata,

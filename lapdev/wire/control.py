@@ -16,6 +16,8 @@ from lapdev.model import (
     Environment,
     EnvironmentId,
     EnvironmentStatus,
+    ExposureId,
+    ExposureKind,
     Intercept,
     InterceptId,
     RouteSnapshot,
@@ -59,7 +61,14 @@ class LogsTarget:
     follow: bool
 
 
-Target = ServiceTarget | InterceptTarget | LogsTarget
+@dataclass(frozen=True, slots=True)
+class ExposureTarget:
+    """What a devbox exposes. Only the devbox knows which address that is."""
+
+    exposure: ExposureId
+
+
+Target = ServiceTarget | InterceptTarget | LogsTarget | ExposureTarget
 
 
 # Answers without content
@@ -173,7 +182,61 @@ class StartSession:
     """Name or id; empty keeps the device's last one."""
 
 
+@dataclass(frozen=True, slots=True)
+class StartExposure:
+    """Announces one thing of the devbox's machine, on each connect. Answer: `ExposureState`."""
+
+    key: str
+    """64 hexadecimal digits that only this devbox knows: the same key is the same exposure."""
+    kind: ExposureKind
+    name: str
+    """What its label begins with. A DNS label."""
+    port: int = 0
+    """Raw: the port of the cloud that is wanted; 0: any."""
+    watch: bool = False
+    """The devbox wants `RequestsSeen`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureState:
+    id: ExposureId
+    url: str
+    problem: str = ""
+    """Why it is not served; empty when it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndExposure:
+    """Its name leads nowhere any more. Answer: `Done`."""
+
+    id: ExposureId
+
+
 # Cloud → devbox
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSeen:
+    """One exchange with a visitor, or one raw connection (method STREAM), at its end."""
+
+    method: str
+    path: str
+    """Without its query."""
+    status: int
+    duration_ms: float
+    bytes_in: int = 0
+    bytes_out: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsSeen:
+    """What visitors of an exposure asked for since the last one. Answer: `Done`."""
+
+    exposure: ExposureId
+    requests: tuple[RequestSeen, ...]
+    more: int = 0
+    """How many are left out, because there were too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +265,10 @@ Message = (
     | RoutesApplied
     | StartSession
     | SessionState
+    | StartExposure
+    | ExposureState
+    | EndExposure
+    | RequestsSeen
 )
 
 _MESSAGES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Message)}
@@ -209,6 +276,7 @@ _TARGETS: dict[str, type[Any]] = {
     "service": ServiceTarget,
     "intercept": InterceptTarget,
     "logs": LogsTarget,
+    "exposure": ExposureTarget,
 }
 _KINDS = {cls: kind for kind, cls in _TARGETS.items()}
 MAX_LOG_LINES = 10_000
@@ -250,6 +318,8 @@ def decode_target(value: object) -> Target:
     if isinstance(target, LogsTarget):
         if not 0 <= target.lines <= MAX_LOG_LINES:
             raise RemoteProtocolError(f"{target.lines} lines are not between 0 and {MAX_LOG_LINES}")
+        return target
+    if isinstance(target, ExposureTarget):
         return target
     if not 0 < target.port < 65536:
         raise RemoteProtocolError(f"port {target.port} is not between 1 and 65535")

@@ -10,11 +10,13 @@ from typing import cast
 
 from lapdev.cloud.clusters import ClusterLinks
 from lapdev.cloud.edge import Edge
+from lapdev.cloud.exposures import Exposures
 from lapdev.errors import TunnelClosed
 from lapdev.log import AccessLog
 from lapdev.model import ClusterId
 from lapdev.net.http_server import HttpServer
 from lapdev.net.tasks import Tasks
+from lapdev.store import Store
 from lapdev.tunnel import Stream, Tunnel
 from tests.routing.test_hosts import DOMAIN, INDEX, LABEL
 from tests.support.raw import RawClient, connect, listening
@@ -39,7 +41,9 @@ class Links:
 @asynccontextmanager
 async def edge_over(links: Links) -> AsyncIterator[RawClient]:
     async with Tasks() as tasks:
-        edge = Edge(DOMAIN, cast("ClusterLinks", links), tasks, AccessLog(len, "cloud"))
+        exposures = Exposures(cast("Store", None), tasks, None)
+        access = AccessLog(len, "cloud")
+        edge = Edge(DOMAIN, cast("ClusterLinks", links), exposures, tasks, access)
         edge.index = INDEX
         server = HttpServer(edge.handle)
         async with listening(server.connection) as port, connect(port) as client:

@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 
 from lapdev.cloud.clusters import ClusterLinks
-from lapdev.cloud.tcp_previews import TcpPreviews, TcpRange, parse_tcp_range
+from lapdev.cloud.tcp_previews import TcpPreviews, TcpRange, TcpRoute, parse_tcp_range
 from lapdev.errors import ConfigError, Conflict, NotReady
 from lapdev.log import AccessLog
 from lapdev.model import ClusterId, Environment, EnvironmentId, EnvironmentKind, PreviewUrl
@@ -272,8 +272,9 @@ async def test_each_connection_is_one_line_in_the_access_log(tmp_path: Path) -> 
     async with tunnel_ends.connected(tmp_path) as ends, Tasks() as tasks:
         ends.watcher.serve = lambda stream: stream.accept(tunnel_ends.Recorder(echo=True))
         links = cast("ClusterLinks", Links(ends.acceptor.tunnel))
-        previews = TcpPreviews(ports, links, tasks, access)
-        await previews.refresh({preview.label: PreviewEntry.of(preview, environment)})
+        previews = TcpPreviews(ports, tasks, access)
+        route = TcpRoute.of(PreviewEntry.of(preview, environment), links)
+        await previews.refresh({preview.label: route})
         async with connect(ports.first) as client:
             client.send(b"ping")
             assert await client.read_exactly(4) == b"ping"

@@ -1,0 +1,210 @@
+"""`lapdev expose HOST:PORT`: an address of this machine gets a preview URL, or a port of the cloud.
+
+No environment is needed. What is printed on standard output is for scripts: the address, or with
+`--json` one object a line for everything that happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import click
+
+from lapdev import log
+from lapdev.account import Account, find_account, state_dir
+from lapdev.devbox.app import dial_error, uplink_options
+from lapdev.devbox.commands import server_option, token_file_option
+from lapdev.devbox.exposing import Exposer, Exposing, Reports, exposure_key
+from lapdev.errors import ConfigError, LapdevError
+from lapdev.model import ExposureKind
+from lapdev.net.address import TcpAddress, parse_address
+from lapdev.net.process import stop_signals
+from lapdev.net.tasks import Tasks
+from lapdev.serve import loop_factory, tune_malloc
+from lapdev.settings import DevboxSettings, load
+from lapdev.tunnel import Uplink
+from lapdev.wire.control import ExposureState, RequestSeen
+
+
+@click.command()
+@click.argument("target", metavar="[HOST:]PORT")
+@click.option("--tcp", is_flag=True, help="Any protocol over TCP: a port of the cloud, not a URL.")
+@click.option("--name", metavar="NAME", help="What the URL begins with; the same name keeps it.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="With --tcp: this port of the cloud, if free."
+)
+@server_option
+@token_file_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event.")
+def expose(target: str, tcp: bool, name: str | None, port: int | None, **given: Any) -> None:
+    """Give a program on this machine a preview URL until Ctrl-C.
+
+    PORT alone means this machine. The URL stays the same through lost connections and restarts,
+    and the next time, too.
+    """
+    as_json: bool = given.pop("as_json")
+    if port is not None and not tcp:
+        raise click.UsageError("--port goes with --tcp: a URL has the cloud's own port")
+    settings = load(DevboxSettings, given, os.environ)
+    address = target_address(target)
+    kind = ExposureKind.TCP if tcp else ExposureKind.HTTP
+    exposing = Exposing(
+        target=address,
+        kind=kind,
+        name=name or f"port-{address.port}",
+        key=exposure_key(
+            state_dir(os.environ, settings.state_dir), kind, name or f"{address}".lower()
+        ),
+        port=port or 0,
+        watch=as_json or sys.stdout.isatty(),
+    )
+    account = find_account(settings.server, settings.token_file, os.environ, settings.token)
+    # What is worth a warning is told in our own words.
+    level = "error" if settings.log_level == "warning" else settings.log_level
+    log.configure(settings.role, level)
+    tune_malloc()
+    reports = JsonLines() if as_json else Shown(exposing, sys.stdout.isatty())
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(run(exposing, account, reports))
+
+
+async def run(exposing: Exposing, account: Account, reports: Reports) -> None:
+    """Exposed until SIGTERM or SIGINT.
+
+    Raises:
+        LapdevError: the cloud does not take the token, or will not expose this.
+    """
+    with stop_signals() as stop:
+        async with Tasks() as tasks:
+            exposer = Exposer(exposing, tasks, reports)
+            uplink = Uplink(uplink_options(account), exposer)
+
+            def failed(error: Exception) -> None:
+                exposer.dial_failed(dial_error(error, account.server))
+
+            uplink.on_failed = failed
+            tasks.spawn(uplink.run(), "expose uplink")
+            tasks.spawn(exposer.look(), "look for the target")
+            stopping: asyncio.Future[Any] = tasks.spawn(stop.wait(), "wait for a signal")
+            await asyncio.wait({stopping, exposer.failed}, return_when=asyncio.FIRST_COMPLETED)
+            if not stop.is_set():
+                error: LapdevError = exposer.failed.result()
+                raise error
+            await exposer.end()
+
+
+def target_address(text: str) -> TcpAddress:
+    """The address that `[HOST:]PORT` names.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if re.fullmatch(r":?[0-9]{1,5}", text):
+        text = f"localhost:{text.lstrip(':')}"
+    problem = ConfigError(
+        f"{text!r:.100} is not an address of a program",
+        hint="write a port, as in `lapdev expose 3000`, or HOST:PORT",
+    )
+    try:
+        found = parse_address(text)
+    except ConfigError as exc:
+        raise problem from exc
+    if not isinstance(found, TcpAddress) or "://" in text or found.port == 0:
+        raise problem
+    return found
+
+
+class JsonLines(Reports):
+    """One object a line for each event."""
+
+    def exposed(self, state: ExposureState) -> None:
+        _line("exposed", **asdict(state))
+
+    def disconnected(self, reason: str) -> None:
+        _line("disconnected", error=reason)
+
+    def target_lost(self, reason: str) -> None:
+        _line("target_lost", error=reason)
+
+    def target_found(self) -> None:
+        _line("target_found")
+
+    def requests(self, seen: tuple[RequestSeen, ...], more: int) -> None:
+        for request in seen:
+            _line("request", **asdict(request))
+        if more:
+            _line("requests_left_out", count=more)
+
+
+def _line(event: str, **fields: object) -> None:
+    click.echo(json.dumps({"event": event, **fields}))
+
+
+class Shown(Reports):
+    """For people: the address on standard output, all else on standard error."""
+
+    def __init__(self, exposing: Exposing, terminal: bool) -> None:
+        self._exposing = exposing
+        self._terminal = terminal
+        self._url = ""
+        self._down = ""
+
+    def exposed(self, state: ExposureState) -> None:
+        if state.url != self._url:
+            self._url = state.url
+            click.echo(state.url)
+            if self._terminal:
+                _say(f"It leads to {self._exposing.target}. Ctrl-C ends it.")
+        elif self._down:
+            _say("connected again")
+        self._down = ""
+        if state.problem:
+            _say(f"nobody can reach it: {state.problem}")
+
+    def disconnected(self, reason: str) -> None:
+        if reason != self._down:
+            self._down = reason
+            _say(f"not connected: {reason}; trying again")
+
+    def target_lost(self, reason: str) -> None:
+        told = (
+            "visitors are cut off" if self._exposing.port_only else "visitors get a page about it"
+        )
+        _say(f"nothing answers on {self._exposing.target} ({reason}): {told}; trying again")
+
+    def target_found(self) -> None:
+        _say(f"{self._exposing.target} answers")
+
+    def requests(self, seen: tuple[RequestSeen, ...], more: int) -> None:
+        for request in seen:
+            click.echo(request_line(request, datetime.now().astimezone()))
+        if more:
+            click.echo(f"          and {more} more")
+
+
+def request_line(request: RequestSeen, now: datetime) -> str:
+    """One exchange, or one raw connection, on a line of a terminal."""
+    duration = f"{request.duration_ms:.0f} ms" if request.duration_ms < 10_000 else ""
+    duration = duration or f"{request.duration_ms / 1000:.0f} s"
+    if request.method == "STREAM":
+        what = f"connection  {request.bytes_in:,} bytes in, {request.bytes_out:,} out"
+    else:
+        what = f"{request.status or '---'}  {request.method:<7} {printable(request.path)}"
+    why = f"  ({printable(request.error)})" if request.error else ""
+    return f"{now:%H:%M:%S}  {what}  {duration}{why}"
+
+
+def printable(text: str) -> str:
+    """A stranger's text with nothing in it that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
