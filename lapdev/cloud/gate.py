@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from lapdev.cloud.tokens import sha256_hex
-from lapdev.errors import LapdevError, LoginRequired, NoRoute, RemoteProtocolError
+from lapdev.errors import Forbidden, LapdevError, LoginRequired, NoRoute, RemoteProtocolError
 from lapdev.model import Identity, RoleName
 from lapdev.net.error_page import respond_error
 from lapdev.net.exchange import Exchange
@@ -82,18 +82,32 @@ class Gate:
             server.accept(exchange, identity)
 
     async def _manager(self, token: str) -> Identity:
-        cluster = await self._store.cluster_by_token(sha256_hex(token))
+        digest = sha256_hex(token)
+        cluster = await self._store.cluster_by_token(digest)
         if cluster is None:
-            raise LoginRequired("this is not the token of a cluster")
+            raise await self._turned_away(digest, "this is not the token of a cluster")
         return Identity(RoleName.MANAGER, cluster.id)
 
     async def _sidecar(self, token: str) -> Identity:
-        intercept = await self._store.intercept_by_token(sha256_hex(token))
+        digest = sha256_hex(token)
+        intercept = await self._store.intercept_by_token(digest)
         if intercept is None:
-            raise LoginRequired("this is not the token of a live intercept")
+            raise await self._turned_away(digest, "this is not the token of a live intercept")
         return Identity(RoleName.SIDECAR, intercept.id)
 
     async def _devbox(self, token: str) -> Identity:
-        if not await self._store.token_valid(sha256_hex(token)):
-            raise LoginRequired("this is not a valid API token")
-        return Identity(RoleName.DEVBOX, sha256_hex(token)[:16])
+        digest = sha256_hex(token)
+        if not await self._store.token_valid(digest):
+            raise await self._turned_away(digest, "this is not a valid API token")
+        return Identity(RoleName.DEVBOX, digest[:16])
+
+    async def _turned_away(self, digest: str, problem: str) -> LapdevError:
+        """401 for a token nobody has, 403 for one that opens another door."""
+        known = (
+            await self._store.token_valid(digest)
+            or await self._store.cluster_by_token(digest) is not None
+            or await self._store.intercept_by_token(digest) is not None
+        )
+        if known:
+            return Forbidden(f"{problem}; it opens another kind of tunnel")
+        return LoginRequired(problem)

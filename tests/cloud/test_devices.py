@@ -185,7 +185,7 @@ async def test_a_tunnel_needs_its_own_kind_of_token(tmp_path: Path, role: str) -
                 "authorization": f"Bearer {token}",
             }
             answer = await cloud.api.get(f"/_lapdev/tunnel/{role}", headers=fields)
-            assert answer.status_code == 401
+            assert answer.status_code == (401 if token == "nonsense" else 403)
         answer = await cloud.api.get(f"/_lapdev/tunnel/{role}?token={right}")
         assert answer.status_code == 400
 

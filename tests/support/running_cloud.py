@@ -70,7 +70,9 @@ class RunningCloud:
 
 
 @asynccontextmanager
-async def running_cloud(tmp_path: Path, tcp_previews: str = "") -> AsyncIterator[RunningCloud]:
+async def running_cloud(
+    tmp_path: Path, tcp_previews: str = "", log_level: str = "error"
+) -> AsyncIterator[RunningCloud]:
     """A cloud with its composition root, on a port of its own; stopped by SIGTERM, as ever.
 
     What serves previews only listens at `e.sock`.
@@ -86,7 +88,7 @@ async def running_cloud(tmp_path: Path, tcp_previews: str = "") -> AsyncIterator
         tcp_previews=tcp_previews,
         admin="",
         ready_fd=writing,
-        log_level="error",
+        log_level=log_level,
     )
     loop = asyncio.get_running_loop()
     serving = loop.create_task(run(settings), name="cloud under test")
