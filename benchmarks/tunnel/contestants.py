@@ -1,0 +1,189 @@
+"""Each tunnel as it is started: the settings its own documentation recommends, TCP forwarding.
+
+All have one server end, where the visitors' ports are, and one client end beside the backends.
+Within a class the ciphers are of one kind: AES-GCM, or none.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.tunnel.machine import ENDS_CPU, Place, Started, python
+from benchmarks.tunnel.peers import find
+
+ENCRYPTED, PLAIN = "encrypted", "plain"
+SSH_CIPHER = "aes128-gcm@openssh.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    visit: int
+    """The port on the server's 127.0.0.1."""
+    backend: int
+    """The port on the client's."""
+
+
+@dataclass(slots=True)
+class Site:
+    """Where one tunnel is set up."""
+
+    started: Started
+    folder: Path
+    near: Place
+    far: Place
+    port: int
+    """Where the server end listens, on the near address, for the client end."""
+    routes: list[Route]
+    keys: Keys
+
+    @property
+    def tunnel(self) -> str:
+        return f"{self.near.address}:{self.port}"
+
+    def server(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+        return self.started.run(self.near, arguments, cpu=ENDS_CPU)
+
+    def client(
+        self, arguments: list[str], environment: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        return self.started.run(self.far, arguments, cpu=ENDS_CPU, environment=environment)
+
+    def write(self, name: str, text: str) -> str:
+        file = self.folder / name
+        file.write_text(text)
+        return str(file)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A certificate that signs itself, and an SSH key: made for one run."""
+
+    folder: Path
+    certificate: str = field(init=False)
+    key: str = field(init=False)
+    ssh: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("certificate", "key", "ssh"):
+            object.__setattr__(self, name, str(self.folder / f"{name}.pem"))
+
+    def make(self, addresses: list[str]) -> None:
+        names = ",".join(f"IP:{address}" for address in addresses)
+        command = [find("openssl"), "req", "-x509", "-newkey", "ec"]
+        command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        command += ["-subj", "/CN=benchmark", "-addext", f"subjectAltName={names}"]
+        command += ["-keyout", self.key, "-out", self.certificate]
+        subprocess.run(command, check=True, capture_output=True)
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.ssh]
+        subprocess.run(command, check=True)
+
+
+Ends = tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    name: str
+    kind: str
+    """The class it is compared in: ratios are to lapdev of the same class."""
+    start: Callable[[Site], Ends]
+
+
+def _lapdev(site: Site, *, tls: bool) -> Ends:
+    routes = [f"{route.visit}:{route.backend}" for route in site.routes]
+    cloud = python("benchmarks.tunnel.ends", "cloud", site.tunnel, *routes)
+    url, environment = f"http://{site.tunnel}", {}
+    if tls:
+        cloud += ["--cert", site.keys.certificate, "--key", site.keys.key]
+        url, environment = f"https://{site.tunnel}", {"SSL_CERT_FILE": site.keys.certificate}
+    server = site.server(cloud)
+    return server, site.client(python("benchmarks.tunnel.ends", "laptop", url), environment)
+
+
+def _lapdev_plain(site: Site) -> Ends:
+    return _lapdev(site, tls=False)
+
+
+def _lapdev_tls(site: Site) -> Ends:
+    return _lapdev(site, tls=True)
+
+
+def _chisel(site: Site) -> Ends:
+    """SSH inside a websocket is its own encryption; TLS around that would be a second one."""
+    listen = ["--host", site.near.address, "--port", str(site.port)]
+    server = site.server([find("chisel"), "server", "--reverse", *listen])
+    remotes = [f"R:127.0.0.1:{r.visit}:127.0.0.1:{r.backend}" for r in site.routes]
+    retry = ["--max-retry-interval", "1s"]
+    client = [find("chisel"), "client", *retry, f"http://{site.tunnel}", *remotes]
+    return server, site.client(client)
+
+
+def _frp(site: Site, *, tls: bool) -> Ends:
+    """Multiplexing is on and five connections wait in the pool: its default, and the most that a
+    server allows unless told otherwise."""
+    server = [f'bindAddr = "{site.near.address}"', f"bindPort = {site.port}"]
+    server += ['proxyBindAddr = "127.0.0.1"', 'log.level = "error"']
+    client = [f'serverAddr = "{site.near.address}"', f"serverPort = {site.port}"]
+    client += ['log.level = "error"', "loginFailExit = false", "transport.poolCount = 5"]
+    client += [f"transport.tls.enable = {str(tls).lower()}"]
+    for route in site.routes:
+        client += ["[[proxies]]", f'name = "port-{route.visit}"', 'type = "tcp"']
+        client += ['localIP = "127.0.0.1"', f"localPort = {route.backend}"]
+        client += [f"remotePort = {route.visit}"]
+    frps = site.server([find("frps"), "-c", site.write("frps.toml", "\n".join(server))])
+    return frps, site.client([find("frpc"), "-c", site.write("frpc.toml", "\n".join(client))])
+
+
+def _frp_tls(site: Site) -> Ends:
+    return _frp(site, tls=True)
+
+
+def _frp_plain(site: Site) -> Ends:
+    return _frp(site, tls=False)
+
+
+def _ssh(site: Site) -> Ends:
+    Path("/run/sshd").mkdir(exist_ok=True)
+    keys = site.keys
+    authorized = site.write("authorized_keys", Path(f"{keys.ssh}.pub").read_text())
+    config = [f"ListenAddress {site.tunnel}", f"HostKey {keys.ssh}", "UsePAM no"]
+    config += [f"AuthorizedKeysFile {authorized}", "StrictModes no", "PermitRootLogin yes"]
+    config += ["PidFile none", f"Ciphers {SSH_CIPHER}", "LogLevel ERROR"]
+    sshd = site.server([find("sshd"), "-D", "-e", "-f", site.write("sshd", "\n".join(config))])
+    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", f"Ciphers={SSH_CIPHER}"]
+    options += ["ExitOnForwardFailure=yes", "ConnectionAttempts=20", "LogLevel=ERROR"]
+    command = [find("ssh"), "-N", "-F", "none", "-i", keys.ssh, "-p", str(site.port)]
+    for option in options:
+        command += ["-o", option]
+    for route in site.routes:
+        command += ["-R", f"127.0.0.1:{route.visit}:127.0.0.1:{route.backend}"]
+    return sshd, site.client([*command, f"root@{site.near.address}"])
+
+
+def _rathole(site: Site) -> Ends:
+    server = ["[server]", f'bind_addr = "{site.tunnel}"', 'default_token = "benchmark"']
+    client = ["[client]", f'remote_addr = "{site.tunnel}"', 'default_token = "benchmark"']
+    client += ["retry_interval = 1"]
+    for route in site.routes:
+        table = f"services.port-{route.visit}"
+        server += [f"[server.{table}]", f'bind_addr = "127.0.0.1:{route.visit}"']
+        client += [f"[client.{table}]", f'local_addr = "127.0.0.1:{route.backend}"']
+    program = find("rathole")
+    far = [program, "--client", site.write("rathole-client.toml", "\n".join(client))]
+    near = [program, "--server", site.write("rathole-server.toml", "\n".join(server))]
+    return site.server(near), site.client(far)
+
+
+CONTESTANTS = (
+    Contestant("lapdev wss", ENCRYPTED, _lapdev_tls),
+    Contestant("chisel", ENCRYPTED, _chisel),
+    Contestant("frp", ENCRYPTED, _frp_tls),
+    Contestant("ssh -R", ENCRYPTED, _ssh),
+    Contestant("lapdev ws", PLAIN, _lapdev_plain),
+    Contestant("frp no tls", PLAIN, _frp_plain),
+    Contestant("rathole", PLAIN, _rathole),
+)
+OURS = {ENCRYPTED: "lapdev wss", PLAIN: "lapdev ws"}
