@@ -1,40 +1,48 @@
-"""Websockets for the tunnel: the one file that knows the `websockets` library (RFC 6455).
+"""Websockets for the tunnel: a frame reader and writer on a transport, either end of it.
 
-Only its sans-I/O core is used: the handshake and the framing. Here are the transport, the limits
-and the joining of fragments. Binary messages only, never compression: inside a tunnel the bytes
-are the app's own, and a compressed message could inflate beyond every limit.
+The opening handshake is `websocket_handshake`'s, the framing `lapdev.wire.websocket`'s. Here are
+the transport, the limits and the endings. Binary messages only, never compression: inside a tunnel
+the bytes are the app's own, and a compressed message could inflate beyond every limit.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import logging
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, cast
-
-from websockets.client import ClientProtocol
-from websockets.datastructures import Headers
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
-from websockets.protocol import Protocol as Core
-from websockets.protocol import Side, State
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
-from websockets.uri import WebSocketURI
+from enum import IntEnum
+from typing import Protocol, Self, cast
 
 from lapdev.errors import TunnelRefused
+from lapdev.net.websocket_handshake import (
+    ClientHandshake,
+    ServerAnswer,
+    apply_mask,
+    server_answer,
+)
+from lapdev.net.websocket_handshake import (
+    ClientTarget as ClientTarget,
+)
 from lapdev.wire.http1.events import RequestHead
+from lapdev.wire.websocket import (
+    BINARY,
+    CLOSE,
+    PONG,
+    CloseReceived,
+    FrameReader,
+    FramesBroken,
+    PingReceived,
+    close_payload,
+    frame_head,
+)
 
 ABNORMAL = 1006
-MAX_REASON_BYTES = 123  # RFC 6455 §5.5: a control frame carries 125 bytes, two of them the code
-
-# At DEBUG the library logs whole header blocks, credentials included.
-_logger = logging.getLogger("lapdev.websocket")
-_logger.setLevel(logging.WARNING)
+JOIN_BYTES = 16_384
+"""A message up to this goes to the transport in one piece with its head."""
+KEY_BYTES = 4_096
+"""Random for the keys of a thousand frames: each system call costs as much as a frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +57,10 @@ class WebsocketOptions:
     """From our close frame to a peer that does not close."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTarget:
-    """Where the websocket request goes: the transport is connected already."""
-
-    host: str
-    port: int
-    secure: bool
-    path: str
-    headers: tuple[tuple[str, str], ...] = ()
+class _State(IntEnum):
+    CONNECTING = 0
+    OPEN = 1
+    CLOSING = 2  # a close frame was sent, or will never be: nothing that comes is wanted
 
 
 class WebsocketListener(Protocol):
@@ -102,24 +105,29 @@ class WebsocketConnection(asyncio.Protocol):
 
     def __init__(
         self,
-        core: Core,
+        opening: ClientHandshake | ServerAnswer,
         listener: WebsocketListener,
         options: WebsocketOptions,
     ) -> None:
         self.listener = listener
         self.on_closed: Callable[[Lost], None] | None = None
         """Runs once at the very end, whoever is the listener by then."""
-        self._core = core
+        self._opening: ClientHandshake | ServerAnswer | None = opening
+        self._is_client = isinstance(opening, ClientHandshake)
         self._options = options
+        self._reader = FrameReader(
+            masked=not self._is_client,
+            max_message_bytes=options.max_message_bytes,
+            apply_mask=apply_mask,
+        )
         self._transport: asyncio.Transport | None = None
-        self._request: Request | None = None
-        self._answer: Response | None = None
-        self._fragments: list[bytes] = []
+        self._state = _State.CONNECTING
+        self._keys = b""
+        self._keys_used = 0
         self._close_timer: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] | None = None
-        self._refused: TunnelRefused | None = None
-        self._closing = False
-        """We have closed: nothing that comes is wanted any more."""
+        self._how: Lost | None = None
+        """How it ended, as soon as that is known."""
         self._lost = False
 
     @classmethod
@@ -127,30 +135,14 @@ class WebsocketConnection(asyncio.Protocol):
         cls, target: ClientTarget, listener: WebsocketListener, options: WebsocketOptions
     ) -> Self:
         """A protocol for a fresh transport; the handshake starts with `connection_made`."""
-        uri = WebSocketURI(target.secure, target.host, target.port, target.path, "", None, None)
-        core = ClientProtocol(
-            uri,
-            subprotocols=[Subprotocol(options.subprotocol)],
-            max_size=options.max_message_bytes,
-            logger=_logger,
-        )
-        connection = cls(core, listener, options)
-        connection._request = core.connect()
-        for name, value in target.headers:
-            connection._request.headers[name] = value
-        return connection
+        return cls(ClientHandshake(target, options.subprotocol), listener, options)
 
     @classmethod
     def server(
         cls, head: RequestHead, listener: WebsocketListener, options: WebsocketOptions
     ) -> Self:
         """A protocol for the transport that `head` came on, to be set by `take_over`."""
-        # The request has been parsed already: the library's server answers it, and what follows
-        # is framing only, the same for both ends.
-        core = Core(Side.SERVER, max_size=options.max_message_bytes, logger=_logger)
-        connection = cls(core, listener, options)
-        connection._answer = _answer(head, options)
-        return connection
+        return cls(server_answer(head, options.subprotocol), listener, options)
 
     def take_over(self, transport: asyncio.Transport, leftover: bytes) -> None:
         """The handshake is answered on a transport somebody else has read the request from."""
@@ -168,44 +160,40 @@ class WebsocketConnection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=self._options.high_water_bytes)
         _keep_little_unsent(transport, self._options.high_water_bytes // 2)
-        if isinstance(self._core, ClientProtocol):
-            assert self._request is not None
-            self._core.send_request(self._request)
-            self._request = None
-            self._flush()
-        elif self._answer is not None and not transport.is_closing():
-            self._send_answer(transport, self._answer)
-            self._answer = None
+        if isinstance(self._opening, ClientHandshake):
+            self._write(self._opening.request)
+        elif self._opening is not None:
+            self._answer(self._opening)
 
     def data_received(self, data: bytes) -> None:
         if self._lost:
             return
         self.listener.bytes_received()
-        self._core.receive_data(data)
-        for event in self._core.events_received():
-            self._handle(event)
-        self._note_failed_handshake()
-        self._flush()
+        if self._state is _State.OPEN:
+            self._read(data)
+        elif isinstance(self._opening, ClientHandshake) and self._state is _State.CONNECTING:
+            self._shake_hands(self._opening, data)
 
     def eof_received(self) -> bool:
-        self._core.receive_eof()
-        self._flush()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._lost:
             return
         self._lost = True
-        self._core.receive_eof()
-        self._note_failed_handshake()
+        if self._how is None and isinstance(self._opening, ClientHandshake):
+            self._how = Lost(ABNORMAL, "", self._opening.receive_eof())
+        if self._how is None:
+            self._how = Lost(ABNORMAL, "", exc)
+        self._state = _State.CLOSING
+        self._opening = None
         if self._close_timer is not None:
             self._close_timer.cancel()
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
-        lost = self._how(exc)
-        self.listener.websocket_lost(self, lost)
+        self.listener.websocket_lost(self, self._how)
         if self.on_closed is not None:
-            self.on_closed(lost)
+            self.on_closed(self._how)
 
     def pause_writing(self) -> None:
         self.listener.pause_writing()
@@ -218,22 +206,22 @@ class WebsocketConnection(asyncio.Protocol):
     def send(self, message: bytes) -> None:
         """The message leaves, unless the websocket is closing: then it goes nowhere."""
         transport = self._transport
-        if self._core.state is not State.OPEN or transport is None:
+        if self._state is not _State.OPEN or transport is None:
             return
-        self._core.send_binary(message)
-        self._flush()
+        self._send_frame(BINARY, message)
         if transport.get_write_buffer_size() > self._options.max_buffered_bytes:
             transport.abort()
 
     def close(self, code: int, reason: str = "") -> None:
         """The peer is told; the connection ends within `close_timeout`. Idempotent."""
-        self._closing = True
-        if self._core.state is State.OPEN:
-            short = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
-            self._core.fail(code, short)
-            self._flush()
-            self._expect_close()
-        elif self._core.state is State.CONNECTING:
+        if self._state is _State.OPEN:
+            payload = close_payload(code, reason)
+            self._how = Lost(code, payload[2:].decode())
+            self._send_frame(CLOSE, payload)
+            self._state = _State.CLOSING
+            self._end_sending()
+        elif self._state is _State.CONNECTING:
+            self._state = _State.CLOSING
             self.abort()
 
     def abort(self) -> None:
@@ -249,96 +237,113 @@ class WebsocketConnection(asyncio.Protocol):
             self._closed = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._closed)
 
-    # Inside
+    # Opening
 
-    def _note_failed_handshake(self) -> None:
-        if self._core.handshake_exc is not None and self._refused is None:
-            self._refused = TunnelRefused(f"no websocket answer: {self._core.handshake_exc}")
-
-    def _send_answer(self, transport: asyncio.Transport, answer: Response) -> None:
-        transport.write(answer.serialize())
-        if answer.status_code == 101:
+    def _answer(self, answer: ServerAnswer) -> None:
+        self._opening = None
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(answer.data)
+        if answer.status == 101:
+            self._state = _State.OPEN
             self.listener.websocket_opened(self)
             return
-        self._refused = TunnelRefused("no websocket request", answer_status=answer.status_code)
-        transport.close()
+        self._refuse(TunnelRefused("no websocket request", answer_status=answer.status))
 
-    def _handle(self, event: object) -> None:
-        if isinstance(event, Frame):
-            if event.opcode in (Opcode.BINARY, Opcode.CONT):
-                self._handle_data(event)
-            elif event.opcode is Opcode.TEXT:
-                self.close(1003, "only binary messages are spoken here")
-        elif isinstance(event, Response):
-            if self._core.handshake_exc is None:
-                self.listener.websocket_opened(self)
-            else:
-                self._refused = _refusal(event)
-
-    def _handle_data(self, frame: Frame) -> None:
-        # What came before the peer's own close frame counts, be it in the same read.
-        if self._closing:
+    def _shake_hands(self, handshake: ClientHandshake, data: bytes) -> None:
+        try:
+            rest = handshake.receive_data(data)
+        except TunnelRefused as exc:
+            self._refuse(exc)
             return
-        message = bytes(frame.data)
-        if self._fragments or not frame.fin:
-            # The core has already checked the sum against max_message_bytes.
-            self._fragments.append(message)
-            if not frame.fin:
-                return
-            message = b"".join(self._fragments)
-            self._fragments = []
-        self.listener.message_received(self, message)
+        if rest is None:
+            return
+        self._opening = None
+        self._state = _State.OPEN
+        self.listener.websocket_opened(self)
+        if rest and self._state is _State.OPEN:
+            self._read(rest)
 
-    def _flush(self) -> None:
+    def _refuse(self, error: TunnelRefused) -> None:
+        self._opening = None
+        self._state = _State.CLOSING
+        self._how = Lost(ABNORMAL, "", error)
+        if self._transport is not None:
+            self._transport.close()
+            self._expect_close()
+
+    # Open
+
+    def _read(self, data: bytes) -> None:
+        for event in self._reader.receive_data(data):
+            if self._state is not _State.OPEN:
+                break  # what came before the peer's own close frame counts, but not after ours
+            if type(event) is bytes:
+                self.listener.message_received(self, event)
+            elif isinstance(event, PingReceived):
+                self._pong(event.payload)
+            elif isinstance(event, CloseReceived):
+                self._peer_closed(event)
+            elif isinstance(event, FramesBroken):
+                self.close(event.code, event.reason)
+
+    def _pong(self, payload: bytes) -> None:
         transport = self._transport
-        for data in self._core.data_to_send():
-            # uvloop raises on a write after close.
-            if transport is None or transport.is_closing():
-                continue
-            if data:
-                transport.write(data)
-            elif transport.can_write_eof():
+        self._send_frame(PONG, payload)
+        if (
+            transport is not None
+            and transport.get_write_buffer_size() > self._options.max_buffered_bytes
+        ):
+            transport.abort()
+
+    def _peer_closed(self, close: CloseReceived) -> None:
+        self._how = Lost(close.code, close.reason)
+        self._send_frame(CLOSE, close_payload(close.code, close.reason))
+        self._state = _State.CLOSING
+        self._end_sending()
+
+    def _end_sending(self) -> None:
+        """RFC 6455 §7.1.1: the server ends the connection, the client waits for that."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing() and not self._is_client:
+            if transport.can_write_eof():
+                # Closing with bytes unread would reset, and take our close frame away with it.
                 transport.write_eof()
-                self._expect_close()
             else:
                 transport.close()
+        if self._close_timer is None and not self._lost:
+            self._expect_close()
+
+    def _send_frame(self, opcode: int, payload: bytes) -> None:
+        key = self._next_key() if self._is_client else b""
+        size = len(payload)
+        head = frame_head(opcode, size, key)
+        if key and size:
+            payload = apply_mask(payload, key)
+        if size <= JOIN_BYTES:
+            self._write(head + payload)
+        else:
+            self._write(head)
+            self._write(payload)
+
+    def _next_key(self) -> bytes:
+        used = self._keys_used
+        if used >= len(self._keys):
+            self._keys = os.urandom(KEY_BYTES)
+            used = 0
+        self._keys_used = used + 4
+        return self._keys[used : used + 4]
+
+    def _write(self, data: bytes) -> None:
+        transport = self._transport
+        # uvloop raises on a write after close.
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
 
     def _expect_close(self) -> None:
-        if self._close_timer is None and not self._lost:
-            loop = asyncio.get_running_loop()
-            self._close_timer = loop.call_later(self._options.close_timeout, self.abort)
-
-    def _how(self, exc: Exception | None) -> Lost:
-        if self._refused is not None:
-            return Lost(ABNORMAL, "", self._refused)
-        close = self._core.close_rcvd or self._core.close_sent
-        if close is None:
-            return Lost(ABNORMAL, "", exc)
-        return Lost(close.code, close.reason, exc)
-
-
-def _answer(head: RequestHead, options: WebsocketOptions) -> Response:
-    """101 and what belongs to it, or the error that the request deserves (RFC 6455 §4.2)."""
-    handshake = ServerProtocol(subprotocols=[Subprotocol(options.subprotocol)], logger=_logger)
-    if head.method != b"GET" or head.minor == 0:
-        return handshake.reject(400, "A websocket begins with an HTTP/1.1 GET.\n")
-    headers = Headers()
-    for name, value in head.headers:
-        headers[name.decode("latin-1")] = value.decode("latin-1")
-    return handshake.accept(Request(head.target.decode("latin-1"), headers))
-
-
-def _refusal(response: Response) -> TunnelRefused:
-    """What the other end says about a request it did not upgrade."""
-    status = response.status_code
-    detail = ""
-    # A proxy's page is not our JSON, and says nothing worth repeating.
-    with contextlib.suppress(ValueError, TypeError, LookupError):
-        document: Any = json.loads(bytes(response.body or b"")[:65_536])
-        detail = str(document["error"]["detail"])[:300]
-    hint = "check the token" if status in (401, 403) else ""
-    text = f"the other end answered {status}" + (f": {detail}" if detail else "")
-    return TunnelRefused(text, answer_status=status, hint=hint)
+        loop = asyncio.get_running_loop()
+        self._close_timer = loop.call_later(self._options.close_timeout, self.abort)
 
 
 def _keep_little_unsent(transport: asyncio.Transport, size: int) -> None:
