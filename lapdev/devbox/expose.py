@@ -174,10 +174,8 @@ class Shown(Reports):
             _say(f"not connected: {reason}; trying again")
 
     def target_lost(self, reason: str) -> None:
-        told = (
-            "visitors are cut off" if self._exposing.port_only else "visitors get a page about it"
-        )
-        _say(f"nothing answers on {self._exposing.target} ({reason}): {told}; trying again")
+        told = "cut off" if self._exposing.port_only else "told so on a page"
+        _say(f"{self._exposing.target}: {reason}; visitors are {told} meanwhile")
 
     def target_found(self) -> None:
         _say(f"{self._exposing.target} answers")

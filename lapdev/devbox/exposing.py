@@ -100,6 +100,7 @@ class Exposer:
         self._reports = reports
         self._tunnel: Tunnel | None = None
         self._looking = False
+        self._known = asyncio.Event()
 
     async def look(self) -> None:
         """The target is dialled once; when nothing is there, until something is."""
@@ -145,11 +146,7 @@ class Exposer:
         return Done()
 
     def stream_opened(self, tunnel: Tunnel, stream: Stream, target: Target) -> None:
-        ours = self.state is not None and target == ExposureTarget(self.state.id)
-        if not ours:
-            stream.refuse(NoRoute("this machine does not expose that", hop="devbox"))
-            return
-        self._tasks.spawn(self._join(stream), f"exposed stream {stream.stream_id}")
+        self._tasks.spawn(self._serve(stream, target), f"exposed stream {stream.stream_id}")
 
     # Inside
 
@@ -171,12 +168,26 @@ class Exposer:
                 return  # the link went down again: `tunnel_up` comes back here
             else:
                 self.state = answer
+                self._known.set()
                 self._reports.exposed(answer)
                 return
 
     def _fail(self, error: LapdevError) -> None:
         if not self.failed.done():
             self.failed.set_result(error)
+
+    async def _serve(self, stream: Stream, target: Target) -> None:
+        # A visitor who waited may come before the answer that names the id.
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT):
+                await self._known.wait()
+        except TimeoutError:
+            stream.refuse(NoRoute("this machine exposes nothing yet", hop="devbox"))
+            return
+        if self.state is None or target != ExposureTarget(self.state.id):
+            stream.refuse(NoRoute("this machine does not expose that", hop="devbox"))
+            return
+        await self._join(stream)
 
     async def _join(self, stream: Stream) -> None:
         async def dial_target(

@@ -18,6 +18,8 @@ from lapdev.model import (
     EnvironmentId,
     EnvironmentKind,
     EnvironmentStatus,
+    ExposureId,
+    ExposureKind,
     Intercept,
     InterceptId,
     InterceptRoute,
@@ -33,16 +35,22 @@ from lapdev.wire.control import (
     ApplyRoutes,
     DeleteEnvironment,
     Done,
+    EndExposure,
     EnvironmentRef,
+    ExposureState,
+    ExposureTarget,
     InterceptGrant,
     InterceptTarget,
     LogsTarget,
     Message,
     ReportCluster,
     ReportEnvironment,
+    RequestSeen,
+    RequestsSeen,
     RoutesApplied,
     ServiceTarget,
     SessionState,
+    StartExposure,
     StartSession,
     SyncEnvironments,
     SyncNeeds,
@@ -92,6 +100,10 @@ MESSAGES: list[Message] = [
     DeleteEnvironment(ONE),
     StartSession(DeviceId("d"), "laptop", "one"),
     SessionState(ONE, "one", "ns", (SERVICE,), (INTERCEPT,)),
+    StartExposure("a" * 64, ExposureKind.TCP, "db", 20_000, watch=True),
+    ExposureState(ExposureId("db-x"), "tcp://127.0.0.1:20000"),
+    EndExposure(ExposureId("db-x")),
+    RequestsSeen(ExposureId("db-x"), (RequestSeen("GET", "/", 200, 1.5),), 2),
 ]
 
 
@@ -117,6 +129,7 @@ def test_no_message_is_left_out_here() -> None:
         InterceptTarget(INTERCEPT.id, 1),
         LogsTarget(ONE, "api", "", 0, follow=True),
         LogsTarget(ONE, "api", "main", MAX_LOG_LINES, follow=False),
+        ExposureTarget(ExposureId("db-x")),
     ],
 )
 def test_a_target_comes_back_equal(target: Target) -> None:
@@ -165,6 +178,7 @@ def test_a_wrong_message_is_refused_by_the_name_of_what_is_wrong(
         {"kind": "logs", **LOGS, "follow": 1},
         {"kind": "logs", **LOGS, "workload": None},
         {"kind": "logs", "environment": "e", "workload": "api"},
+        {"kind": "exposure", "host": "127.0.0.1", "port": 22},
     ],
 )
 def test_a_wrong_target_is_refused(value: object) -> None:
