@@ -4,13 +4,14 @@ Law: no byte of a stream is lost, doubled or reordered while the session lives; 
 every stream and every call hears why.
 """
 
+from lapdev.tunnel.dial import UplinkOptions, new_id
 from lapdev.tunnel.forward import Inlet, outlet
 from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.options import TunnelOptions
 from lapdev.tunnel.server import TunnelServer, TunnelServerOptions
 from lapdev.tunnel.stream import Stream
 from lapdev.tunnel.tunnel import Tunnel
-from lapdev.tunnel.uplink import Uplink, UplinkOptions, new_id
+from lapdev.tunnel.uplink import Uplink
 
 __all__ = [
     "Inlet",

@@ -10,10 +10,10 @@ from lapdev.errors import RemoteProtocolError, TunnelClosed
 from lapdev.log import get_logger
 from lapdev.model import Identity
 from lapdev.net.websocket import Lost, WebsocketConnection, WebsocketOptions
+from lapdev.tunnel.dial import new_id
 from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.options import TunnelOptions
 from lapdev.tunnel.tunnel import Tunnel
-from lapdev.tunnel.uplink import new_id
 from lapdev.wire.http1.events import RequestHead
 from lapdev.wire.mux import (
     SUBPROTOCOL,
@@ -54,7 +54,8 @@ class TunnelServer:
         self._options = options or TunnelServerOptions()
         self._sessions: dict[tuple[Identity, str], Tunnel] = {}
         self._greetings: set[_Greeting] = set()
-        self._closed = False
+        self._leaving: tuple[float, str] | None = None
+        """Until when sessions last, and why: nothing new is begun."""
 
     @property
     def tunnels(self) -> list[Tunnel]:
@@ -76,9 +77,34 @@ class TunnelServer:
         greeting.websocket = websocket
         websocket.take_over(transport, leftover)
 
+    def go_away(self, seconds: float, reason: str = "the process stops") -> None:
+        """Every peer is told to open its next session elsewhere; none is begun here any more.
+
+        Streams go on, and this end may still open some: for requests it has already taken.
+        """
+        self._leaving = (asyncio.get_running_loop().time() + seconds, reason)
+        for tunnel in self.tunnels:
+            tunnel.go_away(seconds, reason)
+
+    async def drain(self, seconds: float, reason: str = "the process stops") -> None:
+        """Every session is over: each once its streams have ended, all after `seconds`.
+
+        Call `go_away` first and this later where requests still open streams.
+        """
+        self.go_away(seconds, reason)
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(_close_when_idle(tunnel, reason) for tunnel in self.tunnels))
+        except TimeoutError:
+            for tunnel in self.tunnels:
+                get_logger().info(
+                    "tunnel_cut", tunnel_id=tunnel.session[:8], error=f"{tunnel.stream_count} open"
+                )
+        await self.aclose(reason)
+
     async def aclose(self, reason: str = "the process stops") -> None:
         """Every peer is told to look elsewhere, and every session is over. Idempotent."""
-        self._closed = True
+        self._leaving = (asyncio.get_running_loop().time(), reason)
         websockets = [greeting.websocket for greeting in self._greetings if greeting.websocket]
         for greeting in list(self._greetings):
             greeting.give_up(CloseCode.GOING_AWAY, reason)
@@ -93,9 +119,6 @@ class TunnelServer:
         Raises:
             RemoteProtocolError: the hello does not fit the credential, or asks for what is not.
         """
-        if self._closed:
-            websocket.close(CloseCode.GOING_AWAY, "the process stops")
-            return
         if hello.role != identity.role:
             raise violation(f"the credential is a {identity.role}'s, the hello a {hello.role}'s")
         if hello.link:
@@ -109,6 +132,9 @@ class TunnelServer:
         slot = (identity, hello.instance)
         tunnel = self._sessions.get(slot)
         resumed = tunnel is not None and hello.resume and tunnel.session == hello.session
+        if not resumed and self._leaving is not None:
+            websocket.close(CloseCode.GOING_AWAY, self._leaving[1])
+            return
         if not resumed:
             self._end(tunnel, CloseCode.REPLACED, "a newer session of this instance took over")
             tunnel = self._begin(slot, hello)
@@ -157,6 +183,11 @@ class TunnelServer:
             ping_interval_ms=int(options.mux.liveness.ping_interval * 1000),
             grace_ms=int(options.grace * 1000),
         )
+
+
+async def _close_when_idle(tunnel: Tunnel, reason: str) -> None:
+    await tunnel.wait_idle()
+    await tunnel.aclose(reason)
 
 
 class _Greeting:

@@ -8,6 +8,7 @@ events become streams and calls. Deciding what a stream may reach is the handler
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -67,12 +68,14 @@ class Tunnel:
         self.resumed = False
         """The connection of the hour carries on an earlier one's streams."""
         self.draining = False
-        """The peer's process is about to stop: open nothing new that can go elsewhere."""
+        """This process or the peer's is about to stop: open nothing new that can go elsewhere."""
         self.closed = False
         self.close_code = 0
         """The websocket close code the session ended with, if one did."""
         self.on_down: Callable[[], None] | None = None
         """For the owner: the connection is gone, or the session is over."""
+        self.on_go_away: Callable[[float], None] | None = None
+        """For the dialling owner: the peer's process stops within so many seconds."""
         self._handler = handler
         self._mux = MuxConnection(dialler=dialler, options=options.mux)
         self._websocket: WebsocketConnection | None = None
@@ -83,6 +86,9 @@ class Tunnel:
         self._grace_timer: asyncio.TimerHandle | None = None
         self._last_heard = self.loop.time()
         self._calls = TunnelCalls(self._mux, self._answer, self.flush_soon)
+        self._leaving: tuple[float, str] | None = None
+        """When this process stops, and why: the peer is told on each new connection."""
+        self._idle: asyncio.Event | None = None
 
     @property
     def identity(self) -> Identity:
@@ -138,6 +144,23 @@ class Tunnel:
         """
         return await self._calls.call(message)
 
+    def go_away(self, seconds: float, reason: str) -> None:
+        """The peer is told that this process stops within `seconds`, and to look elsewhere.
+
+        Streams go on. Whoever says it closes the session when they have ended; see `wait_idle`.
+        """
+        self.draining = True
+        self._leaving = (self.loop.time() + seconds, reason)
+        self._say_leaving()
+
+    async def wait_idle(self) -> None:
+        """No stream is open, or the session is over."""
+        if self.closed or not self._mux.streams:
+            return
+        if self._idle is None:
+            self._idle = asyncio.Event()
+        await self._idle.wait()
+
     async def aclose(self, reason: str = "") -> None:
         """The session is over at both ends. Idempotent; takes at most `close_timeout`."""
         await self.aclose_with(CloseCode.NORMAL, reason)
@@ -158,7 +181,8 @@ class Tunnel:
         self._congested = False
         self.resumed = resumed
         self._last_heard = self.loop.time()
-        self._mux.attach(self._last_heard, resumed=resumed)
+        self._mux.attach(0, self._last_heard, resumed=resumed)
+        self._say_leaving()
         self.flush_soon()
         self._guard(self._handler.tunnel_up, self)
 
@@ -176,13 +200,15 @@ class Tunnel:
         if websocket is not None:
             websocket.listener = Unheard()
             websocket.close(code or CloseCode.NORMAL, reason or str(error))
-        self._mux.detach()
+        self._mux.detach(0)
         streams = list(self._mux.streams.values())
         for mux_stream in streams:
             self._mux.forget(mux_stream)
             if isinstance(mux_stream.owner, Stream):
                 self._guard(mux_stream.owner.lose, error)
         self._calls.end(error)
+        if self._idle is not None:
+            self._idle.set()
         self._guard(self._handler.tunnel_closed, self, error)
         if self.on_down is not None:
             self.on_down()
@@ -250,11 +276,11 @@ class Tunnel:
 
     def bytes_received(self) -> None:
         self._last_heard = now = self.loop.time()
-        self._mux.heard(now)
+        self._mux.heard(0, now)
 
     def message_received(self, websocket: WebsocketConnection, message: bytes) -> None:
         try:
-            events = self._mux.receive_data(message)
+            events = self._mux.receive_data(0, message)
         except RemoteProtocolError as exc:
             self._log("tunnel_violated", exc)
             error = TunnelClosed(f"the peer broke the protocol: {exc.detail}")
@@ -288,7 +314,7 @@ class Tunnel:
             # It may still have to say that it is congested, or alive: not to us.
             self._websocket.listener = Unheard()
             self._websocket = None
-        self._mux.detach()
+        self._mux.detach(0)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -308,7 +334,7 @@ class Tunnel:
         if websocket is None:
             return
         while True:
-            messages = self._mux.data_to_send(0 if self._congested else JOIN_BYTES)
+            messages = self._mux.data_to_send(0, 0 if self._congested else JOIN_BYTES)
             for message in messages:
                 websocket.send(message)
             for mux_stream in self._mux.take_writable():
@@ -316,6 +342,9 @@ class Tunnel:
                     self._guard(mux_stream.owner.room_arrived)
             if not messages or self._congested:
                 break
+        if self._idle is not None and not self._mux.streams:
+            self._idle.set()
+            self._idle = None
         self._arm_timer()
 
     def _arm_timer(self) -> None:
@@ -354,8 +383,10 @@ class Tunnel:
                 self._calls.call_received(event)
             case ReplyReceived():
                 self._calls.reply_received(event)
-            case GoAwayReceived(scope, _, _):
-                self.draining = self.draining or scope == GoAwayScope.PROCESS
+            case GoAwayReceived(GoAwayScope.PROCESS, drain_seconds, _):
+                self._peer_leaves(drain_seconds)
+            case GoAwayReceived():
+                pass
             case ConnectionDead():
                 self._dead()
             case Resumed():
@@ -376,6 +407,18 @@ class Tunnel:
 
     async def _answer(self, message: Message) -> Message:
         return await self._handler.call_received(self, message)
+
+    def _say_leaving(self) -> None:
+        if self._leaving is not None:
+            deadline, reason = self._leaving
+            left = max(math.ceil(deadline - self.loop.time()), 0)
+            self._mux.go_away(GoAwayScope.PROCESS, left, reason)
+            self.flush_soon()
+
+    def _peer_leaves(self, seconds: int) -> None:
+        self.draining = True
+        if self.on_go_away is not None:
+            self.on_go_away(float(seconds))
 
     def _dead(self) -> None:
         websocket = self._websocket

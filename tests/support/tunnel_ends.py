@@ -261,3 +261,11 @@ def failing(error: LapdevError) -> Callable[[Message], Message]:
         raise error
 
     return answer
+
+
+async def first_error(uplink: Uplink) -> Exception:
+    watch = Watch()
+    uplink.on_failed = watch
+    await watch.until(lambda: uplink.last_error is not None)
+    assert uplink.last_error is not None
+    return uplink.last_error

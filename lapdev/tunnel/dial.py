@@ -1,0 +1,128 @@
+"""One try to connect: dial, say HELLO, hear WELCOME."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lapdev.errors import LapdevError, RemoteProtocolError, TunnelClosed, TunnelRefused
+from lapdev.model import RoleName
+from lapdev.net.address import TcpAddress, parse_address
+from lapdev.net.listener import dial
+from lapdev.net.websocket import ClientTarget, Lost, WebsocketConnection, WebsocketOptions
+from lapdev.tunnel.options import TunnelOptions
+from lapdev.wire.mux import SUBPROTOCOL, CloseCode, Hello, Welcome, decode_welcome, encode_hello
+
+
+def new_id() -> str:
+    """A random id for an instance or a session."""
+    return secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkOptions:
+    address: str
+    """`unix:PATH`, `http://host:port` or `https://host:port`."""
+    path: str
+    token: str = field(repr=False)
+    role: str
+    instance: str
+    """A random id of this process; see `new_id`."""
+    replaces: str = ""
+    """The instance this process has taken the place of, if it knows."""
+    peer_role: RoleName = RoleName.CLOUD
+    """Whom we dial, for `Tunnel.identity` and logs."""
+    tunnel: TunnelOptions = field(default_factory=TunnelOptions)
+
+
+class Welcomed(Protocol):
+    """Who takes the connection over; see `connect`."""
+
+    def __call__(self, websocket: WebsocketConnection, welcome: Welcome) -> None: ...
+
+
+async def connect(options: UplinkOptions, hello: Hello, welcomed: Welcomed) -> None:
+    """A new connection has been welcomed: `welcomed` has run with it, and heard what followed.
+
+    Raises:
+        OSError, TimeoutError, LapdevError: it has not, and there is no connection. What `welcomed`
+            raised (TunnelClosed) is among them.
+    """
+    greeting = _Greeting(hello, welcomed)
+    websocket: WebsocketConnection | None = None
+    try:
+        async with asyncio.timeout(options.tunnel.handshake_timeout):
+            websocket = await _dial(options, greeting)
+            await greeting.done
+    except (OSError, TimeoutError, LapdevError):
+        if not greeting.welcomed:
+            raise
+    finally:
+        if not greeting.welcomed and websocket is not None:
+            websocket.abort()
+            await websocket.wait_closed()
+
+
+class _Greeting:
+    """The websocket's listener until WELCOME."""
+
+    def __init__(self, hello: Hello, welcomed: Welcomed) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # When dialling itself fails nobody is left to ask how the greeting went.
+        self.done.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.welcomed = False
+        self._take = welcomed
+        self._hello = hello
+
+    def websocket_opened(self, websocket: WebsocketConnection) -> None:
+        websocket.send(encode_hello(self._hello))
+
+    def message_received(self, websocket: WebsocketConnection, message: bytes) -> None:
+        try:
+            welcome = decode_welcome(message)
+            if welcome.session != self._hello.session:
+                raise RemoteProtocolError("WELCOME names another session")
+            # At once, not when the waiting task runs: frames may follow in the same read.
+            self._take(websocket, welcome)
+        except RemoteProtocolError as exc:
+            websocket.close(CloseCode.PROTOCOL_ERROR, exc.detail)
+            self._finish(exc)
+            return
+        except TunnelClosed as exc:
+            websocket.close(CloseCode.NORMAL, exc.detail)
+            self._finish(exc)
+            return
+        self.welcomed = True
+        self._finish(None)
+
+    def websocket_lost(self, websocket: WebsocketConnection, lost: Lost) -> None:
+        error = lost.error if isinstance(lost.error, LapdevError) else None
+        self._finish(error or TunnelRefused(str(lost)))
+
+    def bytes_received(self) -> None: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+    def _finish(self, error: Exception | None) -> None:
+        if self.done.done():
+            return
+        if error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(error)
+
+
+async def _dial(options: UplinkOptions, greeting: _Greeting) -> WebsocketConnection:
+    address = parse_address(options.address)
+    host, port, secure = "localhost", 80, False
+    if isinstance(address, TcpAddress):
+        host, port, secure = address.host, address.port, address.tls
+    headers = (("Authorization", f"Bearer {options.token}"),)
+    target = ClientTarget(host, port, secure, options.path, headers)
+    limits = WebsocketOptions(SUBPROTOCOL, close_timeout=options.tunnel.close_timeout)
+    _, websocket = await dial(address, lambda: WebsocketConnection.client(target, greeting, limits))
+    return websocket

@@ -1,0 +1,156 @@
+"""Keeps a session connected, and lets it end in peace when the peer's process goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from lapdev.errors import LapdevError, TunnelClosed, TunnelRefused
+from lapdev.log import get_logger
+from lapdev.model import Identity
+from lapdev.net.tasks import Tasks
+from lapdev.net.websocket import WebsocketConnection
+from lapdev.tunnel.back_off import BackOff
+from lapdev.tunnel.dial import UplinkOptions, connect, new_id
+from lapdev.tunnel.handler import TunnelHandler, TunnelKey
+from lapdev.tunnel.tunnel import Tunnel
+from lapdev.wire.mux import CloseCode, Hello, Welcome
+
+
+class Dialler:
+    """One session after another, until a peer says that its process stops.
+
+    Then `leaving` is set, the session gets no new connection, and `run` returns when it is over.
+    """
+
+    def __init__(
+        self, options: UplinkOptions, handler: TunnelHandler, on_change: Callable[[], None]
+    ) -> None:
+        """`on_change` runs when a try has failed, and when the session is up, down or over."""
+        self.tunnel: Tunnel | None = None
+        """The session of the hour, also while its connection is away; None when there is none."""
+        self.last_error: Exception | None = None
+        """Why the last try failed; None while connected. TunnelRefused: the credential."""
+        self.on_failed: Callable[[Exception], None] | None = None
+        self.leaving = asyncio.Event()
+        self._options = options
+        self._handler = handler
+        self._on_change = on_change
+        self._session = new_id()
+        self._drain_seconds = 0.0
+        self._over = asyncio.Event()
+        self._lost: asyncio.Future[None] | None = None
+        self._replaced = False
+
+    async def run(self) -> None:
+        """Cancelled, it ends the session at both ends."""
+        try:
+            async with Tasks() as tasks:
+                tasks.spawn(self._keep(), "tunnel link 0")
+                await self.leaving.wait()
+            await self._wait_over()
+        finally:
+            tunnel, self.tunnel = self.tunnel, None
+            if tunnel is not None:
+                await tunnel.aclose("the dialling end stops")
+
+    async def _wait_over(self) -> None:
+        """Who said that it goes closes the session when nothing is open; this is the backstop."""
+        options = self._options.tunnel
+        try:
+            async with asyncio.timeout(self._drain_seconds + options.close_timeout):
+                while self.tunnel is not None:
+                    self._over.clear()
+                    await self._over.wait()
+        except TimeoutError:
+            get_logger().info("tunnel_cut", tunnel_id=self._session[:8], error="drain time over")
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        back_off = BackOff(self._options.tunnel, loop.time())
+        while True:
+            await asyncio.sleep(max(back_off.delay(loop.time()), self._least_delay()))
+            try:
+                await connect(self._options, self._hello(), self._welcomed)
+            except (OSError, TimeoutError, LapdevError) as exc:
+                self._report(exc)
+                continue
+            up_since = loop.time()
+            if self._lost is not None:
+                await self._lost
+            back_off.connection_lost(up_since, loop.time())
+
+    def _least_delay(self) -> float:
+        options, error = self._options.tunnel, self.last_error
+        if isinstance(error, TunnelRefused) and error.answer_status in (401, 403):
+            return options.refused_delay
+        return options.replaced_delay if self._replaced else 0.0
+
+    def _report(self, error: Exception) -> None:
+        if isinstance(error, TimeoutError):
+            timeout = self._options.tunnel.handshake_timeout
+            error = TunnelRefused(f"no answer within {timeout:g} s")
+        # One line for a lasting failure, not one per try.
+        if str(error) != str(self.last_error):
+            get_logger().warning(
+                "tunnel_dial_failed",
+                address=self._options.address,
+                error=str(error) or type(error).__name__,
+            )
+        self.last_error = error
+        if self.on_failed is not None:
+            self.on_failed(error)
+
+    def _hello(self) -> Hello:
+        options = self._options
+        return Hello(
+            role=options.role,
+            instance=options.instance,
+            session=self._session,
+            resume=self.tunnel is not None,
+            replaces=options.replaces,
+        )
+
+    def _welcomed(self, websocket: WebsocketConnection, welcome: Welcome) -> None:
+        """The acceptor has taken the session, or begun it anew.
+
+        Raises:
+            TunnelClosed: our grace time ended while the acceptor said that it goes on.
+        """
+        if self.tunnel is None and welcome.resumed:
+            raise TunnelClosed("the session ended while it was being resumed")
+        if self.tunnel is not None and not welcome.resumed:
+            self.tunnel.end(TunnelClosed("the other end does not know the session any more"))
+        self._session = welcome.session
+        self._replaced = False
+        self.last_error = None
+        self._lost = asyncio.get_running_loop().create_future()
+        tunnel = self.tunnel
+        if tunnel is None:
+            identity = Identity(self._options.peer_role, self._options.address)
+            key = TunnelKey(identity, welcome.instance, welcome.session)
+            tunnel = Tunnel(key, self._handler, self._options.tunnel.agreed(welcome), dialler=True)
+            tunnel.on_down = self._tunnel_down
+            tunnel.on_go_away = self._go_away
+            self.tunnel = tunnel
+        tunnel.attach(websocket, resumed=welcome.resumed)
+        self._on_change()
+
+    def _go_away(self, seconds: float) -> None:
+        self._drain_seconds = seconds
+        self.leaving.set()
+
+    def _tunnel_down(self) -> None:
+        tunnel = self.tunnel
+        if tunnel is not None and self.leaving.is_set() and not tunnel.closed:
+            # The process that knows it takes no connections any more. This comes back here.
+            tunnel.end(TunnelClosed("the connection was lost while the other end was stopping"))
+            return
+        if tunnel is not None and tunnel.closed:
+            self.tunnel = None
+            self._session = new_id()
+            self._replaced = tunnel.close_code == CloseCode.REPLACED
+            self._over.set()
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(None)
+        self._on_change()
