@@ -69,23 +69,23 @@ class Pair:
 
     def connect(self, *, resumed: bool = True) -> None:
         for end in (self.dialler, self.acceptor):
-            end.mux.attach(self.now, resumed=resumed)
+            end.mux.attach(0, self.now, resumed=resumed)
 
     def cut(self) -> None:
         """The connection breaks: what is on the wire is lost."""
         for end in (self.dialler, self.acceptor):
             end.wire.clear()
-            end.mux.detach()
+            end.mux.detach(0)
 
     def flush(self, end: End) -> None:
-        end.wire.extend(end.mux.data_to_send())
+        end.wire.extend(end.mux.data_to_send(0))
 
     def deliver(self, end: End, messages: int = 1) -> None:
         """The other end receives up to that many of `end`'s messages."""
         other = self.other(end)
         for message in end.wire[:messages]:
-            other.mux.heard(self.now)
-            other.take(other.mux.receive_data(message))
+            other.mux.heard(0, self.now)
+            other.take(other.mux.receive_data(0, message))
         del end.wire[:messages]
 
     def settle(self) -> None:

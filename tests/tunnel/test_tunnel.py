@@ -71,7 +71,7 @@ def test_on_uvloop_a_deadline_that_has_passed_is_armed_like_any_other(tmp_path: 
     async def scenario() -> None:
         async with connected(tmp_path) as ends:
             # A timer without delay is no TimerHandle there.
-            ends.tunnel._mux.heard(0.0)
+            ends.tunnel._mux.heard(0, 0.0)
             ends.tunnel._arm_timer()
             ends.tunnel._arm_timer()
             assert await ends.tunnel.call(HELLO)

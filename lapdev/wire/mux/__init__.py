@@ -16,6 +16,7 @@ from lapdev.wire.mux.handshake import (
 )
 from lapdev.wire.mux.liveness import LivenessOptions
 from lapdev.wire.mux.stream import MuxStream
+from lapdev.wire.mux.window_budget import WindowBudget
 
 __all__ = [
     "SUBPROTOCOL",
@@ -27,6 +28,7 @@ __all__ = [
     "MuxOptions",
     "MuxStream",
     "Welcome",
+    "WindowBudget",
     "decode_hello",
     "decode_welcome",
     "encode_hello",

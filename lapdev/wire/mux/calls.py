@@ -1,7 +1,8 @@
 """Control calls in flight, both ways.
 
-A call is kept until its reply comes and sent again on each new connection; calls are idempotent.
-A reply belongs to the connection it is ready on: lost with it, the repeated call makes a new one.
+A call is kept until its reply comes and sent again whenever a connection was lost; calls are
+idempotent. A reply belongs to the connection it leaves on, which is the one the call last came on:
+lost with it, the repeated call makes a new one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Calls:
     def __init__(self) -> None:
         self._last_id = 0
         self._waiting: dict[int, bytes] = {}
-        self._serving: set[int] = set()
+        self._serving: dict[int, int] = {}  # → the link it last came on
 
     def start(self, name: str, body: dict[str, Any]) -> tuple[int, bytes]:
         """The call's id and its frame."""
@@ -44,14 +45,16 @@ class Calls:
         """Whether somebody waits for it; a second reply to a repeated call is nobody's."""
         return self._waiting.pop(call_id, None) is not None
 
-    def call_received(self, call_id: int) -> bool:
+    def call_received(self, call_id: int, link: int) -> bool:
         """Whether to carry it out: what is being served already is not begun twice."""
         if call_id in self._serving:
+            self._serving[call_id] = link
             return False
         if len(self._serving) >= MAX_CALLS:
             raise violation(f"more than {MAX_CALLS} calls unanswered")
-        self._serving.add(call_id)
+        self._serving[call_id] = link
         return True
 
-    def served(self, call_id: int) -> None:
-        self._serving.discard(call_id)
+    def served(self, call_id: int) -> int:
+        """The link the call last came on."""
+        return self._serving.pop(call_id, 0)

@@ -1,9 +1,10 @@
 """A session of the tunnel without its sockets: messages in, events out, messages to send.
 
-`MuxConnection` outlives the connections that carry it. `attach` begins one, `detach` ends it; in
-between nothing is lost: what the peer may have missed is known from the streams' offsets and sent
-again after both ends have said in RESUME what they hold. HELLO and WELCOME have been exchanged
-before (see `handshake`), because only they tell which session a connection belongs to.
+`MuxConnection` outlives the connections that carry it: up to four, each on a numbered link.
+`attach` begins one, `detach` ends it; in between nothing is lost: what the peer may have missed is
+known from the streams' offsets and sent again after both ends have said in RESUME what they hold.
+Every stream belongs to one link, and all its frames travel there. HELLO and WELCOME have been
+exchanged before (see `handshake`): only they tell which session a connection belongs to.
 """
 
 from __future__ import annotations
@@ -18,15 +19,19 @@ from lapdev.wire.mux.frames import (
     JOIN_BYTES,
     MAX_CAUSE_BYTES,
     MAX_DETAIL_BYTES,
+    MAX_LINKS,
     FrameType,
     encode,
 )
-from lapdev.wire.mux.liveness import Liveness, LivenessOptions, Verdict
+from lapdev.wire.mux.link import Link
+from lapdev.wire.mux.liveness import LivenessOptions, Verdict
+from lapdev.wire.mux.moves import Moves
 from lapdev.wire.mux.receive import receive
-from lapdev.wire.mux.resume import PeerResume, resume_frames
+from lapdev.wire.mux.seen import SeenIds
 from lapdev.wire.mux.sender import Sender
 from lapdev.wire.mux.session_credit import SessionCredit
 from lapdev.wire.mux.stream import MuxStream
+from lapdev.wire.mux.window_budget import WindowBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,101 +51,141 @@ class MuxOptions:
 class MuxConnection:
     """One session. Not thread-safe; methods never block.
 
-    Every send method only notes what is to go: call `data_to_send` at the end of the loop tick.
+    Every send method only notes what is to go: call `data_to_send` for each of `links` at the end
+    of the loop tick.
     """
 
-    def __init__(self, *, dialler: bool, options: MuxOptions) -> None:
+    def __init__(
+        self, *, dialler: bool, options: MuxOptions, budget: WindowBudget | None = None
+    ) -> None:
         self.options = options
         self.dialler = dialler
         self.streams: dict[int, MuxStream] = {}
         """Every stream that is not forgotten by both ends yet."""
-        self.attached = False
-        self._liveness = Liveness(options.liveness)
+        self.links: tuple[int, ...] = ()
+        """Links that have a connection, ascending."""
         self._now = 0.0
+        self._last_link = 0
         # The rest is for the modules of this room.
+        self.budget = budget or WindowBudget()
         self.session = SessionCredit(options.session_window)
-        self.sender = Sender(self.streams, self.session)
+        self.table: dict[int, Link] = {}
         self.calls = Calls()
+        self.moves = Moves()
         self.next_stream_id = 1 if dialler else 2
-        self.peer_opened = 0
-        """The highest stream id the peer has opened."""
+        self.peer_ids = SeenIds()
+        """The stream ids the peer has used."""
         self.pending = 0
         """Streams of the peer that are neither accepted nor reset."""
-        self.pongs_due = 0
-        self.resuming: PeerResume | None = None
-        """Not None: the peer's RESUME has not come; nothing of streams may leave or arrive."""
+        self._first_settled = -1
+        self.link(0)
 
     # Connections
 
-    def attach(self, now: float, *, resumed: bool) -> None:
-        """A connection carries the session now. `resumed` is what WELCOME said."""
-        self.detach()
-        self.attached = True
-        self.heard(now)
-        if resumed:
-            self.resuming = PeerResume()
-            for frame in resume_frames(self):
-                self.sender.control(frame)
-        for frame in self.calls.unanswered():
-            self.sender.control(frame)
+    def attach(self, link: int, now: float, *, resumed: bool) -> None:
+        """A connection carries the link now. `resumed` is what WELCOME said.
 
-    def detach(self) -> None:
-        """The connection is gone; what was under way on it may or may not have arrived."""
-        self.attached = False
-        self.sender.drop_control()
-        self.resuming = None
-        self.pongs_due = 0
-
-    def heard(self, now: float) -> None:
-        """A byte of the peer arrived at `now`. Call it before `receive_data`."""
+        A link but the first is always resumed: only its session's first connection begins one.
+        """
+        self.detach(link)
+        state = self.link(link)
         self._now = now
-        self._liveness.heard(now)
+        state.attached(now, resumed=resumed)
+        self.links_changed()
+        if resumed and self.dialler:
+            state.unasked = True
+            self.moves.proceed(self)
+        if self.links == (link,):
+            self._repeat_calls()
 
-    def receive_data(self, message: bytes) -> list[Event]:
-        """What the message says, in order.
+    def detach(self, link: int) -> None:
+        """The connection is gone; what was under way on it may or may not have arrived.
+
+        Its streams wait until the link is attached again, or moved.
+        """
+        state = self.link(link)
+        if not state.live:
+            return
+        state.detached()
+        self.links_changed()
+        self.moves.carrier_lost(link)
+        # A call or its answer may have been lost with it, and calls may be repeated.
+        self._repeat_calls()
+
+    def move(self, link: int, to: int) -> None:
+        """The streams of the detached `link` go on over the live link `to`, once the peer knows.
+
+        Without effect if they are being resumed already. For the dialler only.
+        """
+        if not self.dialler or link == to or self.link(link).live or not self.link(to).live:
+            raise LocalProtocolError(f"link {link} cannot be moved to link {to}")
+        self.moves.wish(link, to)
+        self.moves.proceed(self)
+
+    def pause(self, link: int) -> None:
+        """The transport is congested: only control leaves, new streams prefer other links."""
+        self.link(link).congested = True
+
+    def resume(self, link: int) -> None:
+        self.link(link).congested = False
+
+    def heard(self, link: int, now: float) -> None:
+        """A byte of the peer arrived on the link at `now`. Call it before `receive_data`."""
+        self._now = now
+        self.table[link].liveness.heard(now)
+
+    def receive_data(self, link: int, message: bytes) -> list[Event]:
+        """What the message says, in order. What still comes on a detached link is dropped.
 
         Raises:
             RemoteProtocolError: the session is over; `answer_status` is the close code to send.
         """
-        return receive(self, message)
+        state = self.table[link]
+        return receive(self, state, message) if state.live else []
 
-    def data_to_send(self, data_bytes: int = JOIN_BYTES) -> list[bytes]:
-        """Messages to send now: all that is control, then up to `data_bytes` of stream data.
+    def data_to_send(self, link: int, data_bytes: int = JOIN_BYTES) -> list[bytes]:
+        """Messages to send on this link now: all control, then up to `data_bytes` of stream data.
 
-        Streams take turns in pieces of at most 64 KiB. Pass 0 while the connection is congested.
+        Streams take turns in pieces of at most 64 KiB. A link that is paused sends control only.
         """
-        if not self.attached:
+        state = self.table[link]
+        if not state.live:
             return []
-        self.pongs_due = 0
-        return self.sender.messages(data_bytes, streams=self.resuming is None)
+        state.pongs_due = 0
+        return state.sender.messages(
+            0 if state.congested else data_bytes,
+            streams=state.settled,
+            session=link == self._first_settled,
+        )
 
     def take_writable(self) -> list[MuxStream]:
         """Streams whose unsent bytes have fallen to `wake_below` since the last call."""
-        return self.sender.take_writable()
+        if len(self.table) == 1:
+            return self.table[0].sender.take_writable()
+        return [stream for link in self.table.values() for stream in link.sender.take_writable()]
 
     # Time
 
     def next_deadline(self) -> float | None:
-        """When `handle_timeout` wants to be called; None while detached."""
-        if not self.attached:
-            return None
-        deadline, report = self._liveness.next_deadline(), self.sender.next_report()
-        return deadline if report is None else min(deadline, report)
+        """When `handle_timeout` wants to be called; None while no link is attached."""
+        deadlines = [self.table[number].next_deadline() for number in self.links]
+        return min(deadlines) if deadlines else None
 
     def handle_timeout(self, now: float) -> list[Event]:
         """Time has passed. May be called early; then nothing happens."""
         self._now = now
-        if not self.attached:
-            return []
-        self.sender.report(now)
-        match self._liveness.handle_timeout(now):
-            case Verdict.PROBE:
-                self.sender.control(encode(FrameType.PING, int(now * 1000)))
-            case Verdict.DEAD:
-                return [ConnectionDead()]
-            case Verdict.WAIT:
-                pass
-        return []
+        events: list[Event] = []
+        for number in self.links:
+            state = self.table[number]
+            state.sender.report(now)
+            match state.liveness.handle_timeout(now):
+                case Verdict.PROBE:
+                    state.sender.control(encode(FrameType.PING, int(now * 1000)))
+                case Verdict.DEAD:
+                    events.append(ConnectionDead(number))
+                case Verdict.WAIT:
+                    pass
+        return events
 
     # Streams
 
@@ -155,6 +200,7 @@ class MuxConnection:
         window = self.options.stream_window
         stream = MuxStream(self.next_stream_id, local=True, window=window, send_limit=window)
         stream.open_frame = encode(FrameType.OPEN, stream.stream_id, target, window)
+        stream.link = self._pick_link()
         self.next_stream_id += 2
         self.streams[stream.stream_id] = stream
         self.send_open(stream)
@@ -171,13 +217,13 @@ class MuxConnection:
     def write(self, stream: MuxStream, data: bytes) -> None:
         """`data` is sent as credit allows. Raises LocalProtocolError after `finish` or a reset."""
         stream.append(data)
-        self.sender.schedule(stream)
+        self.table[stream.link].sender.schedule(stream)
 
     def finish(self, stream: MuxStream) -> None:
         """This end writes nothing more; its FIN follows what is written."""
         if not stream.fin_queued and not stream.reset_cause:
             stream.fin_queued = True
-            self.sender.schedule(stream)
+            self.sender_of(stream).schedule(stream)
 
     def consumed(self, stream: MuxStream, size: int) -> None:
         """The owner took `size` received bytes: the peer may send as many more."""
@@ -186,9 +232,9 @@ class MuxConnection:
         stream.consumed += size
         self.session.consumed += size
         if stream.credit_due or stream.consumed == stream.final:
-            self.sender.mark_credit(stream)
+            self.table[stream.link].sender.mark_credit(stream)
         else:
-            self.sender.report_by(stream, self._now + self.options.credit_delay)
+            self.table[stream.link].sender.report_by(stream, self._now + self.options.credit_delay)
 
     def discard(self, stream: MuxStream) -> None:
         """What still comes is dropped; once the peer has all we wrote, more brings it a reset."""
@@ -196,7 +242,7 @@ class MuxConnection:
             stream.discarding = True
             self.drop_received(stream)
             if stream.consumed == stream.final:
-                self.sender.mark_credit(stream)
+                self.sender_of(stream).mark_credit(stream)
 
     def reset(self, stream: MuxStream, cause: str, detail: str = "") -> None:
         """Both directions end at once; the peer sees `cause` (a word) and `detail`. Idempotent."""
@@ -221,10 +267,10 @@ class MuxConnection:
     # Calls
 
     def call(self, name: str, body: dict[str, Any]) -> int:
-        """The call's id. It is repeated on each new connection until its reply comes."""
+        """The call's id. It is repeated whenever a connection was lost, until its reply comes."""
         call_id, frame = self.calls.start(name, body)
-        if self.attached:
-            self.sender.control(frame)
+        if self.links:
+            self.table[self.links[0]].sender.control(frame)
         return call_id
 
     def forget_call(self, call_id: int) -> None:
@@ -237,15 +283,21 @@ class MuxConnection:
             LocalProtocolError: the body cannot be encoded; reply with something else.
         """
         frame = encode(FrameType.REPLY, call_id, ok, body)
-        self.calls.served(call_id)
-        if self.attached:
-            self.sender.control(frame)
+        # On the link the call last came on: the caller repeats it once that one is lost.
+        link = self.calls.served(call_id)
+        if self.links:
+            self.table[link if link in self.links else self.links[0]].sender.control(frame)
 
-    def go_away(self, scope: int, drain_seconds: int, reason: str) -> None:
-        """The peer is told to move its streams, and when this end will be gone."""
-        if self.attached:
+    def go_away(self, scope: int, drain_seconds: int, reason: str, link: int = -1) -> None:
+        """The peer is told to move its streams, and when this end will be gone.
+
+        `link` is the one that scope LINK is about; without it, any that is alive.
+        """
+        link = self.links[0] if link < 0 and self.links else link
+        if link in self.links:
             reason = _cut(reason, MAX_DETAIL_BYTES)
-            self.sender.control(encode(FrameType.GOAWAY, scope, drain_seconds, reason))
+            frame = encode(FrameType.GOAWAY, scope, drain_seconds, reason)
+            self.table[link].sender.control(frame)
 
     # For the modules of this room
 
@@ -253,27 +305,67 @@ class MuxConnection:
         """Whether this end gives out such ids: the dialler odd ones, the acceptor even ones."""
         return stream_id % 2 == self.dialler
 
+    def link(self, number: int) -> Link:
+        """The state of that link, made when it is first heard of."""
+        state = self.table.get(number)
+        if state is None:
+            if not 0 <= number < MAX_LINKS:
+                raise LocalProtocolError(f"link {number} of {MAX_LINKS}")
+            state = Link(number, self.streams, self.session, self.options.liveness)
+            self.table[number] = state
+        return state
+
+    def links_changed(self) -> None:
+        """A link was attached, detached or settled."""
+        live = sorted(number for number, link in self.table.items() if link.live)
+        self.links = tuple(live)
+        self._first_settled = next((n for n in live if self.table[n].settled), -1)
+
+    def sender_of(self, stream: MuxStream) -> Sender:
+        return self.table[stream.link].sender
+
     def send_open(self, stream: MuxStream) -> None:
-        self._send_stream_frame(stream.open_frame)
+        self._send_stream_frame(stream, stream.open_frame)
 
     def send_accept(self, stream: MuxStream) -> None:
-        stream.accept_told = self.attached and self.resuming is None
+        stream.accept_told = self.table[stream.link].settled
         fields = (stream.stream_id, stream.receive_limit)
-        self._send_stream_frame(encode(FrameType.ACCEPT, *fields))
+        self._send_stream_frame(stream, encode(FrameType.ACCEPT, *fields))
 
     def send_reset(self, stream: MuxStream) -> None:
         fields = (stream.stream_id, stream.sent, stream.reset_cause, stream.reset_detail)
-        self._send_stream_frame(encode(FrameType.RESET, *fields))
+        self._send_stream_frame(stream, encode(FrameType.RESET, *fields))
 
     def drop_received(self, stream: MuxStream) -> None:
         """What nobody will read is paid back to the session."""
         self.session.consumed += stream.received - stream.consumed
         stream.consumed = stream.received
 
-    def _send_stream_frame(self, frame: bytes) -> None:
-        # While a session is being resumed, streams are brought up to date from their state.
-        if self.attached and self.resuming is None:
-            self.sender.control(frame)
+    def _send_stream_frame(self, stream: MuxStream, frame: bytes) -> None:
+        # While a link is being resumed, its streams are brought up to date from their state.
+        link = self.table[stream.link]
+        if link.settled:
+            link.sender.control(frame)
+
+    def _pick_link(self) -> int:
+        """For a new stream: uncongested first, then the least queued, then in turn."""
+        links = self.links
+        if len(links) < 2:
+            return links[0] if links else 0
+
+        def rank(number: int) -> tuple[bool, bool, int, int]:
+            link = self.table[number]
+            turn = (number - self._last_link - 1) % MAX_LINKS
+            return not link.settled, link.congested, link.sender.queued_bytes, turn
+
+        self._last_link = min(links, key=rank)
+        return self._last_link
+
+    def _repeat_calls(self) -> None:
+        if self.links:
+            sender = self.table[self.links[0]].sender
+            for frame in self.calls.unanswered():
+                sender.control(frame)
 
     def _alive(self, stream: MuxStream) -> bool:
         return not stream.reset_cause and self.streams.get(stream.stream_id) is stream

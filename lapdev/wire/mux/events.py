@@ -68,16 +68,30 @@ class GoAwayReceived:
     scope: int
     drain_seconds: int
     reason: str
+    link: int
+    """The link it came on, which is the one that scope LINK is about."""
 
 
 @dataclass(slots=True)
 class Resumed:
-    """Both ends know again where each stream stands."""
+    """Both ends know again where the streams of `links` stand; they go on over `link`."""
+
+    link: int
+    links: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class LinkSuperseded:
+    """The peer has moved this link's streams: its connection is to be closed, with 4410."""
+
+    link: int
 
 
 @dataclass(slots=True)
 class ConnectionDead:
-    """The peer has been silent for too long. The session waits for the next connection."""
+    """The peer has been silent for too long on this link, which waits for its next connection."""
+
+    link: int
 
 
 Event = (
@@ -90,5 +104,6 @@ Event = (
     | ReplyReceived
     | GoAwayReceived
     | Resumed
+    | LinkSuperseded
     | ConnectionDead
 )

@@ -41,6 +41,7 @@ class FrameType(IntEnum):
     REPLY = 11  # id, ok, body map
     GOAWAY = 12  # scope, drain_seconds, reason
     RESUME = 13  # received, limit, opened, [[stream, received, limit, flags], ...], more
+    #              then: [[link, received], ...], [[first missing id, last], ...]
 
 
 FIRST_IGNORABLE_TYPE: Final = 64
@@ -78,6 +79,10 @@ MAX_OFFSET: Final = 2**53 - 1
 """Offsets, limits, ids and nonces: what every language holds exactly in a number."""
 RESUME_ENTRIES: Final = 4_096
 """Streams in one RESUME frame; more follow in the next."""
+MAX_LINKS: Final = 4
+"""Connections of one session."""
+MAX_MISSING_RANGES: Final = 16_384
+"""Gaps in the ids a peer has used that are kept; as many as it may have streams open."""
 JOIN_BYTES: Final = 262_144
 """A message is cut when it has grown to this size, so that a later frame can overtake data."""
 
@@ -171,6 +176,33 @@ def _entries(value: object) -> bool:
     )
 
 
+def _links(value: object) -> bool:
+    if type(value) is not list or not 0 < len(value) <= MAX_LINKS:
+        return False
+    return all(
+        type(item) is list
+        and len(item) >= 2
+        and _uint(item[0])
+        and item[0] < MAX_LINKS
+        and _uint(item[1])
+        for item in value
+    ) and len({item[0] for item in value}) == len(value)
+
+
+def _ranges(value: object) -> bool:
+    """Ascending, apart from each other."""
+    if type(value) is not list or len(value) > MAX_MISSING_RANGES:
+        return False
+    before = 0
+    for item in value:
+        if type(item) is not list or len(item) != 2 or not (_stream(item[0]) and _stream(item[1])):
+            return False
+        if not before < item[0] <= item[1]:
+            return False
+        before = item[1]
+    return True
+
+
 def _depth_within(value: Any, limit: int) -> bool:
     """Level by level, never recursive: hostile nesting must not reach the interpreter's stack."""
     level = [value]
@@ -220,6 +252,11 @@ LAYOUT: Final[dict[int, tuple[tuple[str, Check], ...]]] = {
         ("more", _flag),
     ),
 }
+
+FURTHER: Final[dict[int, tuple[tuple[str, Check], ...]]] = {
+    FrameType.RESUME: (("links", _links), ("missing", _ranges)),
+}
+"""Fields that may follow; an end that does not know them skips them as surplus."""
 
 
 # Decoding
@@ -291,4 +328,9 @@ def _check(frame: object) -> bool:
     for index, (name, check) in enumerate(layout, start=1):
         if not check(frame[index]):
             raise violation(f"{FrameType(frame[0]).name}: bad {name}")
+    if frame[0] in FURTHER:
+        surplus = frame[len(layout) + 1 :]
+        for (name, check), value in zip(FURTHER[frame[0]], surplus, strict=False):
+            if not check(value):
+                raise violation(f"{FrameType(frame[0]).name}: bad {name}")
     return True

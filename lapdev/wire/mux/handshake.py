@@ -8,6 +8,7 @@ from typing import Any
 
 from lapdev.errors import RemoteProtocolError
 from lapdev.wire.mux.frames import (
+    MAX_LINKS,
     MAX_OFFSET,
     PROTOCOL_VERSION,
     FrameType,
@@ -19,8 +20,6 @@ from lapdev.wire.mux.frames import (
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OPTIONAL_ID = re.compile(r"[A-Za-z0-9_-]{0,64}")
 _ROLE = re.compile(r"[a-z]{1,16}")
-
-MAX_LINKS = 4
 
 
 @dataclass(frozen=True, slots=True)

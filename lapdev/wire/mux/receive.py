@@ -15,17 +15,17 @@ from lapdev.wire.mux.events import (
     Event,
     GoAwayReceived,
     ReplyReceived,
-    Resumed,
     StreamAccepted,
     StreamEnded,
     StreamOpened,
 )
 from lapdev.wire.mux.frames import FrameType, decode, encode, violation
-from lapdev.wire.mux.resume import apply_resume
+from lapdev.wire.mux.moves import resume_received
 from lapdev.wire.mux.stream import MuxStream
 
 if TYPE_CHECKING:
     from lapdev.wire.mux.connection import MuxConnection
+    from lapdev.wire.mux.link import Link
 
 MAX_PENDING_PONGS = 32
 """More pings than this before we could answer are a flood (in HTTP/2: CVE-2019-9512)."""
@@ -33,32 +33,34 @@ MAX_GHOSTS = 4_096
 """Reset streams whose end the peer has not confirmed, over and above the open ones."""
 
 
-def receive(connection: MuxConnection, message: bytes) -> list[Event]:
+def receive(connection: MuxConnection, link: Link, message: bytes) -> list[Event]:
     """What the message says, in order. Raises RemoteProtocolError."""
     events: list[Event] = []
     for frame in decode(message):
         kind = frame[0]
-        if connection.resuming is not None and kind in _STREAM_FRAMES:
+        if not link.settled and kind in _STREAM_FRAMES:
             raise violation(f"{FrameType(kind).name} before RESUME")
-        _HANDLERS[kind](connection, frame, events)
+        _HANDLERS[kind](connection, link, frame, events)
     return events
 
 
-def _on_handshake(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+def _on_handshake(
+    connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]
+) -> None:
     raise violation(f"{FrameType(frame[0]).name} after the handshake")
 
 
-def _on_open(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+def _on_open(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
     _, stream_id, target, send_limit = frame[:4]
-    # Ids only grow: an id used twice could hand one stream's bytes to another.
-    if connection.is_ours(stream_id) or stream_id <= connection.peer_opened:
+    # An id used twice could hand one stream's bytes to another.
+    if connection.is_ours(stream_id) or not connection.peer_ids.take(stream_id):
         raise violation(f"OPEN of stream {stream_id}")
     options, streams = connection.options, connection.streams
     if len(streams) >= options.max_streams + MAX_GHOSTS:
         raise violation("streams are opened and their end is not confirmed")
-    connection.peer_opened = stream_id
     window = options.stream_window
     stream = MuxStream(stream_id, local=False, window=window, send_limit=send_limit)
+    stream.link = link.number
     streams[stream_id] = stream
     connection.pending += 1
     if len(streams) > options.max_streams:
@@ -69,8 +71,10 @@ def _on_open(connection: MuxConnection, frame: list[Any], events: list[Event]) -
         events.append(StreamOpened(stream, target))
 
 
-def _on_accept(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
-    stream = _known(connection, frame[1])
+def _on_accept(
+    connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]
+) -> None:
+    stream = _known(connection, link, frame[1])
     if stream is None:
         return
     if not stream.local or stream.accepted:
@@ -79,18 +83,19 @@ def _on_accept(connection: MuxConnection, frame: list[Any], events: list[Event])
     stream.open_frame = b""
     if not stream.reset_cause:
         stream.send_limit = max(stream.send_limit, frame[2])
-        connection.sender.schedule(stream)
+        link.sender.schedule(stream)
         events.append(StreamAccepted(stream))
 
 
-def _on_data(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+def _on_data(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
     _, stream_id, offset, data = frame[:4]
+    link.received += len(data)
     connection.session.receive(len(data))
-    stream = _known(connection, stream_id)
+    stream = _known(connection, link, stream_id)
     if stream is None:
         # Nobody's bytes, never another stream's. They count for the session all the same.
         connection.session.consumed += len(data)
-        _refuse_unknown(connection, stream_id)
+        _refuse_unknown(link, stream_id)
         return
     stream.receive(offset, len(data))
     if stream.reset_cause or stream.discarding:
@@ -101,28 +106,29 @@ def _on_data(connection: MuxConnection, frame: list[Any], events: list[Event]) -
         events.append(DataReceived(stream, data))
 
 
-def _on_fin(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
-    stream = _known(connection, frame[1])
+def _on_fin(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
+    stream = _known(connection, link, frame[1])
     if stream is None:
-        _refuse_unknown(connection, frame[1])
+        _refuse_unknown(link, frame[1])
         return
     stream.receive_fin(frame[2])
     if stream.reset_cause:
         return
     if stream.consumed == stream.final:
-        connection.sender.mark_credit(stream)
+        link.sender.mark_credit(stream)
     if not stream.discarding:
         events.append(EofReceived(stream))
 
 
-def _on_reset(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+def _on_reset(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
     _, stream_id, final, cause, detail = frame[:5]
-    stream = _known(connection, stream_id)
+    stream = _known(connection, link, stream_id)
     if stream is None:
         return
     if not stream.received <= final <= stream.receive_limit:
         raise violation(f"RESET of stream {stream_id} at {final}")
     # What was sent and will never come is paid back at once.
+    link.received += final - stream.received
     connection.session.receive(final - stream.received)
     stream.received = final
     if stream.reset_cause:
@@ -134,12 +140,14 @@ def _on_reset(connection: MuxConnection, frame: list[Any], events: list[Event]) 
     del connection.streams[stream_id]
 
 
-def _on_credit(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+def _on_credit(
+    connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]
+) -> None:
     _, stream_id, consumed, limit = frame[:4]
     if stream_id == 0:
         connection.session.credit(consumed, limit)
         return
-    stream = connection.streams.get(stream_id)
+    stream = _known(connection, link, stream_id)
     if stream is None:
         return  # it crossed with the stream's end
     stream.acknowledge(consumed)
@@ -155,57 +163,56 @@ def _on_credit(connection: MuxConnection, frame: list[Any], events: list[Event])
         # The peer has read all of ours and is stuck with what nobody here will read.
         connection.reset(stream, "closed", "the reader has gone")
     else:
-        connection.sender.schedule(stream)
+        link.sender.schedule(stream)
 
 
-def _on_ping(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
-    connection.pongs_due += 1
-    if connection.pongs_due > MAX_PENDING_PONGS:
+def _on_ping(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
+    link.pongs_due += 1
+    if link.pongs_due > MAX_PENDING_PONGS:
         raise violation("ping flood")
-    connection.sender.control(encode(FrameType.PONG, frame[1]))
+    link.sender.control(encode(FrameType.PONG, frame[1]))
 
 
-def _on_pong(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+def _on_pong(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
     """Any byte is a sign of life: `heard` has taken note of it."""
 
 
-def _on_call(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
-    if connection.calls.call_received(frame[1]):
+def _on_call(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
+    if connection.calls.call_received(frame[1], link.number):
         events.append(CallReceived(frame[1], frame[2], frame[3]))
 
 
-def _on_reply(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
+def _on_reply(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
     if connection.calls.reply_received(frame[1]):
         events.append(ReplyReceived(frame[1], frame[2], frame[3]))
 
 
-def _on_goaway(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
-    events.append(GoAwayReceived(frame[1], frame[2], frame[3]))
+def _on_goaway(
+    connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]
+) -> None:
+    events.append(GoAwayReceived(frame[1], frame[2], frame[3], link.number))
 
 
-def _on_resume(connection: MuxConnection, frame: list[Any], events: list[Event]) -> None:
-    peer = connection.resuming
-    if peer is None:
-        raise violation("RESUME of a session that is not being resumed")
-    peer.add(frame)
-    if peer.complete:
-        connection.resuming = None
-        events.extend(apply_resume(connection, peer))
-        events.append(Resumed())
+def _on_resume(
+    connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]
+) -> None:
+    events.extend(resume_received(connection, link, frame))
 
 
-def _known(connection: MuxConnection, stream_id: int) -> MuxStream | None:
+def _known(connection: MuxConnection, link: Link, stream_id: int) -> MuxStream | None:
     stream = connection.streams.get(stream_id)
     if stream is None and connection.is_ours(stream_id) and stream_id >= connection.next_stream_id:
         raise violation(f"stream {stream_id} is ours to open, and is not open")
+    if stream is not None and stream.link != link.number:
+        raise violation(f"stream {stream_id} is link {stream.link}'s, not link {link.number}'s")
     return stream
 
 
-def _refuse_unknown(connection: MuxConnection, stream_id: int) -> None:
-    connection.sender.control(encode(FrameType.RESET, stream_id, 0, "unknown_stream", ""))
+def _refuse_unknown(link: Link, stream_id: int) -> None:
+    link.sender.control(encode(FrameType.RESET, stream_id, 0, "unknown_stream", ""))
 
 
-Handler = Callable[["MuxConnection", list[Any], list[Event]], None]
+Handler = Callable[["MuxConnection", "Link", list[Any], list[Event]], None]
 
 _HANDLERS: dict[int, Handler] = {
     FrameType.HELLO: _on_handshake,

@@ -15,20 +15,24 @@ from lapdev.wire.mux.stream import MuxStream
 
 
 class Sender:
-    """`streams` is the connection's own table: a stream that has left it is not served."""
+    """What one link sends. `streams` is the session's own table: a stream that has left it, or has
+    gone to another link, is not served."""
 
     __slots__ = (
         "_control",
         "_credits",
+        "_number",
         "_ready",
         "_report_at",
         "_session",
         "_streams",
         "_unreported",
         "_writable",
+        "sent",
     )
 
-    def __init__(self, streams: dict[int, MuxStream], session: SessionCredit) -> None:
+    def __init__(self, number: int, streams: dict[int, MuxStream], session: SessionCredit) -> None:
+        self._number = number
         self._streams = streams
         self._session = session
         self._control: list[bytes] = []
@@ -37,6 +41,8 @@ class Sender:
         self._unreported: list[MuxStream] = []
         self._report_at = 0.0
         self._writable: list[MuxStream] = []
+        self.sent = 0
+        """Bytes of stream data that ever left on this link, as the session's credit counts."""
 
     # Notes
 
@@ -46,6 +52,23 @@ class Sender:
     def drop_control(self) -> None:
         """The connection the frames were for is gone."""
         self._control.clear()
+
+    def drop_streams(self) -> None:
+        """Its streams are about to be brought up to date from their state, here or elsewhere."""
+        for stream in self._ready:
+            stream.queued = False
+        for stream in self._credits:
+            stream.credit_marked = False
+        for stream in self._unreported:
+            stream.report_pending = False
+        self._ready.clear()
+        self._credits.clear()
+        self._unreported.clear()
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes written to its streams that wait for nothing but their turn."""
+        return sum(stream.unsent_bytes for stream in self._ready)
 
     def schedule(self, stream: MuxStream) -> None:
         """The stream takes its turn if it has something that may leave."""
@@ -80,11 +103,14 @@ class Sender:
 
     # Messages
 
-    def messages(self, data_bytes: int, *, streams: bool) -> list[bytes]:
-        """All control, and up to `data_bytes` of data; nothing of streams if not `streams`."""
+    def messages(self, data_bytes: int, *, streams: bool, session: bool) -> list[bytes]:
+        """All control, and up to `data_bytes` of data.
+
+        Nothing of streams if not `streams`; the session's credit if `session`.
+        """
         outbox = Outbox()
         if streams:
-            self._queue_credits()
+            self._queue_credits(session=session)
         for frame in self._control:
             outbox.add(frame)
         self._control.clear()
@@ -96,11 +122,11 @@ class Sender:
         writable, self._writable = self._writable, []
         return writable
 
-    def _queue_credits(self) -> None:
-        session = self._session
-        if session.credit_due:
-            session.grant()
-            self._credit_frame(0, session.consumed, session.receive_limit)
+    def _queue_credits(self, *, session: bool) -> None:
+        credit = self._session
+        if session and credit.credit_due:
+            credit.grant()
+            self._credit_frame(0, credit.consumed, credit.receive_limit)
         marked, self._credits = self._credits, []
         for stream in marked:
             stream.credit_marked = False
@@ -115,7 +141,11 @@ class Sender:
         self._control.append(encode(FrameType.CREDIT, stream_id, consumed, limit))
 
     def _serves(self, stream: MuxStream) -> bool:
-        return self._streams.get(stream.stream_id) is stream and not stream.reset_cause
+        return (
+            self._streams.get(stream.stream_id) is stream
+            and stream.link == self._number
+            and not stream.reset_cause
+        )
 
     def _send_data(self, outbox: Outbox, budget: int) -> None:
         ready = self._ready
@@ -147,6 +177,7 @@ class Sender:
         if data:
             outbox.add(encode_data_header(stream.stream_id, offset, len(data)), data)
             session.sent += len(data)
+            self.sent += len(data)
         if stream.fin_queued and not stream.fin_sent and not stream.unsent_bytes:
             stream.fin_sent = True
             outbox.add(encode(FrameType.FIN, stream.stream_id, stream.end))

@@ -1,7 +1,8 @@
 """Credit of a whole session: the sum over its streams, in both directions.
 
-`sent` counts each byte once. What was lost with a connection is taken back at RESUME, when the
-peer says what it has; bytes that a RESET announces but that never came count as received.
+`sent` counts each byte once. What was lost with a connection is taken back when its link is
+resumed and the peer says how much came over it; bytes that a RESET announces but that never came
+count as received.
 """
 
 from __future__ import annotations
@@ -50,9 +51,6 @@ class SessionCredit:
             raise violation(f"session: {consumed} consumed of {self.sent} sent")
         self.send_limit = max(self.send_limit, limit)
 
-    def resume(self, received: int, limit: int) -> None:
-        """Raises RemoteProtocolError if the peer claims more than was sent."""
-        if received > self.sent:
-            raise violation(f"session: {received} received of {self.sent} sent")
-        self.sent = received
-        self.send_limit = max(self.send_limit, limit)
+    def take_back(self, lost: int) -> None:
+        """So many bytes were sent over a connection and never arrived; they will be sent again."""
+        self.sent -= lost

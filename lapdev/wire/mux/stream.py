@@ -47,6 +47,7 @@ class MuxStream:
         "fin_queued",
         "fin_sent",
         "final",
+        "link",
         "local",
         "open_frame",
         "owner",
@@ -67,6 +68,8 @@ class MuxStream:
         self.stream_id = stream_id
         self.local = local
         """This end opened it."""
+        self.link = 0
+        """The number of the link that carries it, or did until it was lost."""
         self.owner: object = None
         """Whatever the owner of the connection keeps with the stream."""
         self.accepted = False

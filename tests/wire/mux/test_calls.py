@@ -23,21 +23,21 @@ def test_a_call_is_kept_until_its_reply() -> None:
 
 def test_a_repeated_call_is_not_begun_twice_but_may_be_repeated_after_it_was_served() -> None:
     calls = Calls()
-    assert calls.call_received(1)
-    assert not calls.call_received(1)
+    assert calls.call_received(1, 0)
+    assert not calls.call_received(1, 0)
     calls.served(1)
-    assert calls.call_received(1)
+    assert calls.call_received(1, 0)
 
 
 def test_nobody_gets_more_than_so_many_calls_unanswered() -> None:
     calls = Calls()
     for call_id in range(1, MAX_CALLS + 1):
         calls.start("A", {})
-        calls.call_received(call_id)
+        calls.call_received(call_id, 0)
     with pytest.raises(LocalProtocolError):
         calls.start("A", {})
     with pytest.raises(RemoteProtocolError):
-        calls.call_received(MAX_CALLS + 1)
+        calls.call_received(MAX_CALLS + 1, 0)
 
 
 def test_a_call_that_cannot_be_encoded_takes_no_id() -> None:

@@ -34,10 +34,10 @@ def test_open_and_the_first_data_leave_in_one_message() -> None:
     pair = Pair()
     stream = pair.dialler.mux.open(TARGET)
     pair.dialler.mux.write(stream, b"GET / HTTP/1.1\r\n\r\n")
-    messages = pair.dialler.mux.data_to_send()
+    messages = pair.dialler.mux.data_to_send(0)
     assert len(messages) == 1
     assert types_of(messages) == ["OPEN", "DATA"]
-    pair.acceptor.take(pair.acceptor.mux.receive_data(messages[0]))
+    pair.acceptor.take(pair.acceptor.mux.receive_data(0, messages[0]))
     opened, data = pair.acceptor.events
     assert isinstance(opened, StreamOpened)
     assert isinstance(data, DataReceived)
@@ -204,10 +204,10 @@ def test_row_62_streams_past_the_limit_are_refused_and_our_own_are_not_begun() -
     with pytest.raises(LocalProtocolError, match="10 streams"):
         pair.dialler.mux.open(TARGET)
     peer = MuxConnection(dialler=False, options=MuxOptions(max_streams=10))
-    peer.attach(0.0, resumed=False)
+    peer.attach(0, 0.0, resumed=False)
     many = b"".join(encode(FrameType.OPEN, 2 * n + 1, {}, 0) for n in range(12))
-    assert len(peer.receive_data(many)) == 10
-    refusals = [frame for message in peer.data_to_send() for frame in decode(message)]
+    assert len(peer.receive_data(0, many)) == 10
+    refusals = [frame for message in peer.data_to_send(0) for frame in decode(message)]
     assert [(frame[1], frame[3]) for frame in refusals] == [
         (21, "too_many_streams"),
         (23, "too_many_streams"),
@@ -222,7 +222,7 @@ def test_accepting_a_stream_that_is_gone_does_nothing() -> None:
     pair.dialler.mux.reset(stream, "aborted")
     pair.settle()
     pair.acceptor.mux.accept(pair.acceptor.opened[0])
-    assert pair.acceptor.mux.data_to_send() == []
+    assert pair.acceptor.mux.data_to_send(0) == []
     assert pair.acceptor.mux.pending == 0
 
 
@@ -373,7 +373,7 @@ def test_a_silent_peer_is_dead_after_twenty_seconds() -> None:
     pair = Pair(MuxOptions(liveness=LivenessOptions()))
     assert pair.dialler.mux.next_deadline() == 10.0
     pair.advance(10.0)
-    assert types_of(pair.dialler.mux.data_to_send()) == ["PING"]
+    assert types_of(pair.dialler.mux.data_to_send(0)) == ["PING"]
     pair.advance(10.0)
     assert pair.dialler.happened(ConnectionDead)
 
@@ -409,4 +409,4 @@ def test_nothing_is_sent_while_detached() -> None:
     mux.write(stream, b"x")
     mux.call("Name", {})
     mux.go_away(0, 0, "")
-    assert mux.data_to_send() == []
+    assert mux.data_to_send(0) == []

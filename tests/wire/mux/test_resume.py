@@ -96,7 +96,7 @@ def test_a_reset_that_was_lost_is_repeated_and_its_bytes_are_accounted_for() -> 
     stream = pair.dialler.mux.open(TARGET)
     pair.settle()
     pair.dialler.mux.write(stream, b"x" * 700)
-    pair.dialler.mux.data_to_send()
+    pair.dialler.mux.data_to_send(0)
     pair.dialler.mux.reset(stream, "aborted", "gone")
     pair.flush(pair.dialler)
     pair.cut()
@@ -198,20 +198,20 @@ def test_many_streams_are_listed_in_several_frames() -> None:
     pair.settle()
     pair.cut()
     pair.connect()
-    frames = [frame for message in pair.dialler.mux.data_to_send() for frame in decode(message)]
+    frames = [frame for message in pair.dialler.mux.data_to_send(0) for frame in decode(message)]
     assert [(len(frame[4]), frame[5]) for frame in frames] == [(RESUME_ENTRIES, True), (5, False)]
 
 
 def half_resumed() -> MuxConnection:
     """An acceptor with one accepted stream and six bytes sent on it, waiting for RESUME."""
     mux = MuxConnection(dialler=False, options=SMALL)
-    mux.attach(0.0, resumed=False)
+    mux.attach(0, 0.0, resumed=False)
     stream = mux.open(TARGET)
-    mux.receive_data(encode(FrameType.ACCEPT, 2, 2_000))
+    mux.receive_data(0, encode(FrameType.ACCEPT, 2, 2_000))
     mux.write(stream, b"abcdef")
-    mux.data_to_send()
-    mux.receive_data(encode(FrameType.CREDIT, 2, 3, 2_000))
-    mux.attach(1.0, resumed=True)
+    mux.data_to_send(0)
+    mux.receive_data(0, encode(FrameType.CREDIT, 2, 3, 2_000))
+    mux.attach(0, 1.0, resumed=True)
     return mux
 
 
@@ -230,23 +230,31 @@ def test_a_peer_that_claims_what_cannot_be_is_refused(
     fields: tuple[object, ...], what: str
 ) -> None:
     with pytest.raises(RemoteProtocolError, match=what):
-        half_resumed().receive_data(encode(FrameType.RESUME, *fields, False))
+        half_resumed().receive_data(0, encode(FrameType.RESUME, *fields, False))
 
 
 def test_nothing_of_streams_may_come_before_resume() -> None:
     with pytest.raises(RemoteProtocolError, match="before RESUME"):
-        half_resumed().receive_data(encode(FrameType.DATA, 2, 0, b"x"))
+        half_resumed().receive_data(0, encode(FrameType.DATA, 2, 0, b"x"))
 
 
 def test_nothing_of_streams_leaves_before_the_peers_resume() -> None:
     mux = half_resumed()
     mux.open(TARGET)
     mux.call("Name", {})
-    kinds = [frame[0] for message in mux.data_to_send() for frame in decode(message)]
-    assert kinds == [FrameType.RESUME, FrameType.CALL]
-    mux.receive_data(encode(FrameType.RESUME, 3, 5_000, 2, [[2, 3, 2_000, 1]], False))
-    frames = [frame for message in mux.data_to_send() for frame in decode(message)]
-    assert [frame[:3] for frame in frames] == [[2, 4, TARGET], [4, 2, 3]]
+    kinds = [frame[0] for message in mux.data_to_send(0) for frame in decode(message)]
+    assert kinds == [FrameType.CALL]
+    mux.receive_data(0, encode(FrameType.RESUME, 3, 5_000, 2, [[2, 3, 2_000, 1]], False))
+    frames = [frame for message in mux.data_to_send(0) for frame in decode(message)]
+    assert frames[0][:6] == [
+        FrameType.RESUME,
+        0,
+        5_000,
+        0,
+        [[2, 0, 2_000, 1], [4, 0, 2_000, 0]],
+        False,
+    ]
+    assert [frame[:3] for frame in frames[1:]] == [[2, 4, TARGET], [4, 2, 3]]
 
 
 def test_an_endless_list_is_refused() -> None:
@@ -298,7 +306,7 @@ class Conversation:
                 self.written.setdefault(key, bytearray()).extend(data)
         elif action == "flush":
             self.pair.flush(end)
-        elif action == "deliver" and end.mux.attached:
+        elif action == "deliver" and end.mux.links:
             self.pair.deliver(end, rng.randint(1, 3))
         elif action == "consume":
             end.consume_held()
@@ -310,7 +318,7 @@ class Conversation:
             self.pair.cut()
             if rng.random() < 0.8:
                 self.pair.connect()
-        elif action == "connect" and not end.mux.attached:
+        elif action == "connect" and not end.mux.links:
             self.pair.connect()
 
     def wind_up(self) -> None:

@@ -18,7 +18,7 @@ def test_control_overtakes_data() -> None:
     stream = pair.dialler.mux.open(TARGET)
     pair.dialler.mux.write(stream, b"x" * 200_000)
     pair.dialler.mux.call("Done", {})
-    assert types_of(pair.dialler.mux.data_to_send())[:3] == ["OPEN", "CALL", "DATA"]
+    assert types_of(pair.dialler.mux.data_to_send(0))[:3] == ["OPEN", "CALL", "DATA"]
 
 
 def test_streams_take_turns() -> None:
@@ -26,7 +26,7 @@ def test_streams_take_turns() -> None:
     first, second = pair.dialler.mux.open(TARGET), pair.dialler.mux.open(TARGET)
     pair.dialler.mux.write(first, b"1" * 200_000)
     pair.dialler.mux.write(second, b"2" * 100)
-    (message,) = pair.dialler.mux.data_to_send()
+    (message,) = pair.dialler.mux.data_to_send(0)
     turns = [frame[1] for frame in decode(message) if frame[0] == FrameType.DATA]
     assert turns == [1, 3, 1, 1, 1]
 
@@ -35,8 +35,8 @@ def test_while_congested_only_control_leaves() -> None:
     pair = Pair()
     stream = pair.dialler.mux.open(TARGET)
     pair.dialler.mux.write(stream, b"x")
-    assert types_of(pair.dialler.mux.data_to_send(0)) == ["OPEN"]
-    assert types_of(pair.dialler.mux.data_to_send()) == ["DATA"]
+    assert types_of(pair.dialler.mux.data_to_send(0, 0)) == ["OPEN"]
+    assert types_of(pair.dialler.mux.data_to_send(0)) == ["DATA"]
 
 
 def test_the_owner_hears_when_there_is_room_again() -> None:
@@ -44,11 +44,11 @@ def test_the_owner_hears_when_there_is_room_again() -> None:
     stream = pair.dialler.mux.open(TARGET)
     pair.dialler.mux.write(stream, b"x" * 100_000)
     stream.wake_below = 40_000
-    pair.dialler.mux.data_to_send(50_000)
+    pair.dialler.mux.data_to_send(0, 50_000)
     assert pair.dialler.mux.take_writable() == []
-    pair.dialler.mux.data_to_send(20_000)
+    pair.dialler.mux.data_to_send(0, 20_000)
     assert pair.dialler.mux.take_writable() == [stream]
-    pair.dialler.mux.data_to_send()
+    pair.dialler.mux.data_to_send(0)
     assert pair.dialler.mux.take_writable() == []
 
 
@@ -63,7 +63,7 @@ def test_consumption_below_an_eighth_is_told_after_a_second_and_frees_the_sender
     pair.settle()
     assert stream.acked == 1_000
     pair.advance(1.0)
-    assert pair.acceptor.mux.data_to_send() == [], "told once"
+    assert pair.acceptor.mux.data_to_send(0) == [], "told once"
 
 
 def test_a_stream_without_the_sessions_credit_keeps_its_turn_and_lets_an_end_pass() -> None:
@@ -88,7 +88,7 @@ def test_a_stream_reset_while_it_waited_for_its_turn_sends_nothing_more() -> Non
     pair.dialler.mux.write(first, b"1")
     pair.dialler.mux.write(second, b"2")
     pair.dialler.mux.reset(first, "aborted")
-    assert types_of(pair.dialler.mux.data_to_send()) == ["OPEN", "OPEN", "RESET", "DATA"]
+    assert types_of(pair.dialler.mux.data_to_send(0)) == ["OPEN", "OPEN", "RESET", "DATA"]
 
 
 def test_credit_is_told_once_an_eighth_was_consumed() -> None:
