@@ -23,7 +23,7 @@ within = timeout $(FOREGROUND) --kill-after=10 $(1) $(2) || { code=$$?; \
     case $$code in 124|137) echo "$@: over its budget of $(1) seconds" >&2;; esac; exit $$code; }
 REPORTS := .lapdev/reports
 
-.PHONY: help demo screenshot check unit e2e test bench clean setup setup-demo
+.PHONY: help demo screenshot check unit e2e test bench fuzz clean setup setup-demo
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ test: check unit e2e ## everything above: the gate of main
 bench: setup ## the benchmarks, side by side with their yardsticks
 	@$(BIN)/python -m pip install --quiet -e '.[bench]'
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+fuzz: setup ## mutated messages, and two ends of a tunnel against each other (ARGS="--minutes 30")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean: ## remove the environment and everything that was made
 	@rm -rf .venv .lapdev build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
