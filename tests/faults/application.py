@@ -81,13 +81,16 @@ async def down(request: Request) -> None:
     request.writer.write(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode())
     pace = Pace(float(request.query["rate"]))
     sent = 0
-    while sent < total:
-        piece = keyed(name, sent, min(PIECE_BYTES, total - sent))
-        frame = f"{len(piece):x}\r\n".encode() + piece + b"\r\n" if chunked else piece
-        request.writer.write(frame)
-        await request.writer.drain()
-        sent += len(piece)
-        await pace.spent(len(piece))
+    try:
+        while sent < total:
+            piece = keyed(name, sent, min(PIECE_BYTES, total - sent))
+            frame = f"{len(piece):x}\r\n".encode() + piece + b"\r\n" if chunked else piece
+            request.writer.write(frame)
+            await request.writer.drain()
+            sent += len(piece)
+            await pace.spent(len(piece))
+    finally:
+        journal(f"sent {name} {sent}")
     if chunked:
         request.writer.write(b"0\r\n\r\n")
 

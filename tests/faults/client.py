@@ -240,9 +240,17 @@ class Client:
 
     async def _websocket(self, operation: Operation, interval: float) -> None:
         url, (host, port) = f"ws://{self.doors.websocket}/", self.doors.address
-        options = {"ping_interval": None, "compression": None, "proxy": None, "close_timeout": 5}
         try:
-            async with connect(url, host=host, port=port, open_timeout=65, **options) as peer:
+            async with connect(
+                url,
+                host=host,
+                port=port,
+                open_timeout=65,
+                ping_interval=None,
+                compression=None,
+                proxy=None,
+                close_timeout=5,
+            ) as peer:
                 offset, due = 0, asyncio.get_running_loop().time()
                 while True:
                     size = self.random.randint(200, 4_000)

@@ -74,6 +74,9 @@ class World:
     def token(self) -> str:
         return (self.folder / "token").read_text().strip()
 
+    def cluster_token(self, cluster: str) -> str:
+        return (self.folder / f"{cluster}.cluster").read_text().strip()
+
     def secrets(self) -> tuple[str, ...]:
         files = [self.folder / "token", *(self.folder / f"{name}.cluster" for name in self.tenants)]
         return tuple(path.read_text().strip() for path in files if path.exists())
@@ -229,16 +232,24 @@ async def _furnish(world: World, tenant: Tenant) -> None:
 
 @asynccontextmanager
 async def world(
-    *, tenants: tuple[str, ...] = ("main", "healthy"), relayed: bool = False, links: int = 0
+    *,
+    tenants: tuple[str, ...] = ("main", "healthy"),
+    clusters: tuple[str, ...] = (),
+    relayed: bool = False,
+    links: int = 0,
 ) -> AsyncIterator[World]:
-    """Everything stands and is ready; `relayed`: the first tenant's link goes to RELAY_PORT."""
+    """Everything stands and is ready.
+
+    `clusters` are known to the cloud, beside those of the tenants; `relayed`: the first tenant's
+    link goes to RELAY_PORT.
+    """
     network.bring_up()
     with tempfile.TemporaryDirectory(prefix="ldf-", dir="/tmp") as name:
         folder = Path(name)
         made = World(folder, _cloud(folder, tenants[0]))
         try:
             # A cloud makes one cluster, of the name it is given: the second comes with a restart.
-            for tenant in reversed(tenants):
+            for tenant in reversed((*tenants, *clusters)):
                 if made.cloud.process is not None:
                     await made.cloud.stop()
                 made.cloud = _cloud(folder, tenant)
