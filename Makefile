@@ -53,6 +53,9 @@ bench: setup ## the benchmarks, side by side with their yardsticks
 fuzz: setup ## mutated messages, and two ends of a tunnel against each other (ARGS="--minutes 30")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
+faults: setup ## real processes under load while links and processes break (ARGS="F6 --seed 7")
+	@$(BIN)/python -m tests.faults $(ARGS)
+
 clean: ## remove the environment and everything that was made
 	@rm -rf .venv .lapdev build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
