@@ -102,9 +102,9 @@ class Played:
     def _said(self, frame: list[Any]) -> bool:
         """Whether this version's end has said as much as the older one had when it was recorded."""
         match frame[0]:
-            case kind if kind in (CREDIT, PING, PONG):
+            case kind if kind in (CREDIT, PING, PONG, RESUME):
                 return True  # when, and how much, is each end's own affair
-            case kind if kind in (HELLO, WELCOME, RESUME, GOAWAY):
+            case kind if kind in (HELLO, WELCOME, GOAWAY):
                 return (kind,) in self._seen
             case kind if kind == DATA:
                 return self._reached.get(frame[1], 0) >= frame[2] + len(frame[3])
