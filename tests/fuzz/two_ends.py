@@ -179,7 +179,7 @@ class TwoEnds:
 
     def _write(self, end: End, stream: MuxStream) -> None:
         mine = self._direction(stream, end.side)
-        if mine.finished or stream.stream_id in self.ended:
+        if mine.finished or stream.stream_id in self.ended or stream in end.waiting:
             return
         size = self.random.choice((1, 7, 100, 900, 3_000))
         data = keyed(stream.stream_id, end.side, mine.written, size)
@@ -188,7 +188,7 @@ class TwoEnds:
 
     def _finish(self, end: End, stream: MuxStream) -> None:
         mine = self._direction(stream, end.side)
-        if not mine.finished and stream.stream_id not in self.ended:
+        if not mine.finished and stream.stream_id not in self.ended and stream not in end.waiting:
             mine.finished = True
             end.mux.finish(stream)
 

@@ -248,6 +248,11 @@ class MuxConnection:
         """Both directions end at once; the peer sees `cause` (a word) and `detail`. Idempotent."""
         if not self._alive(stream):
             return
+        if stream.fin_acked and stream.final >= 0 and (stream.local or stream.accepted):
+            # Both directions have ended, and only this end's owner has not read all: the peer may
+            # have forgotten the stream, and would leave a RESET without its answer.
+            self.discard(stream)
+            return
         if not stream.local and not stream.accepted:
             self.pending -= 1
         stream.reset_cause = _cut(cause or "reset", MAX_CAUSE_BYTES)
