@@ -96,7 +96,9 @@ async def run(settings: CloudSettings) -> None:
         if settings.edge_listen:
             listeners.append(await listen(settings.edge_listen, pods.connection))
         admin = AdminServer(
-            settings.admin, lambda: _metrics(server, edge, tunnels, tcp), lambda: _ready(server)
+            settings.admin,
+            lambda: _metrics(server, edge, tunnels, tcp, exposures),
+            lambda: _ready(server),
         )
         await admin.start()
         stack.push_async_callback(admin.aclose)
@@ -152,15 +154,24 @@ def _ready(server: HttpServer) -> tuple[bool, str]:
 
 
 def _metrics(
-    server: HttpServer, edge: Edge, tunnels: Iterable[TunnelServer], tcp: TcpPreviews
+    server: HttpServer,
+    edge: Edge,
+    tunnels: Iterable[TunnelServer],
+    tcp: TcpPreviews,
+    exposures: Exposures,
 ) -> list[Metric]:
     counters = edge.counters
     return [
         gauge("lapdev_connections", "Open downstream connections.", len(server.connections)),
         gauge("lapdev_tunnels", "Open tunnels.", sum(len(list(t.tunnels)) for t in tunnels)),
         gauge("lapdev_previews", "Preview URLs the edge knows.", len(edge.index.entries)),
-        gauge("lapdev_tcp_previews", "Raw TCP previews that are listened for.", tcp.listening),
-        gauge("lapdev_tcp_connections", "Open connections of raw TCP previews.", tcp.connections),
+        gauge("lapdev_exposures", "Exposures whose devbox is connected.", exposures.connected),
+        gauge(
+            "lapdev_tcp_previews",
+            "Raw TCP previews and exposures that are listened for.",
+            tcp.listening,
+        ),
+        gauge("lapdev_tcp_connections", "Open connections to them.", tcp.connections),
         counter("lapdev_edge_requests_total", "Requests for preview hosts.", counters.requests),
         counter(
             "lapdev_edge_unknown_hosts_total",

@@ -30,6 +30,8 @@ from lapdev.wire.control import (
     StartExposure,
 )
 
+FORGET_INTERVAL = 3_600.0
+
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 ASK_THE_OWNER = "Whoever sent you the address has to start it: `lapdev expose` tells them."
@@ -70,6 +72,7 @@ class Exposures:
         self._tasks = tasks
         self._ports = ports
         self._announced: dict[ExposureId, _Announced] = {}
+        self._forget_at = 0.0
 
     async def load(self) -> None:
         """What is stored is known: its devboxes will come back."""
@@ -91,22 +94,21 @@ class Exposures:
         """
         if not _KEY.fullmatch(message.key):
             raise ConfigError("the key of an exposure is 64 hexadecimal digits")
-        live = [id for id, known in self._announced.items() if known.tunnel() is not None]
+        await self._forget_old()
         exposure = await self._store.keep_exposure(
             message.key,
             Exposure(ExposureId(message.name), message.kind, message.port),
             self._chooser(message.port),
-            live,
         )
         announced = self._know(exposure)
-        announced.exposure = exposure
+        had_port, announced.exposure = announced.exposure.port, exposure
         if not tunnel.closed:
             if tunnel in announced.tunnels:
                 announced.tunnels.remove(tunnel)
             announced.tunnels.append(tunnel)
             announced.feed.watch(tunnel, message.watch)
             announced.settle()
-        if exposure.kind is not ExposureKind.HTTP:
+        if exposure.port is not None or had_port is not None:
             await self.ports_changed()
         problem = "" if exposure.port is None else self.port_problem(exposure.id)
         return ExposureState(exposure.id, self.url_of(exposure), problem)
@@ -124,7 +126,7 @@ class Exposures:
         if not announced.tunnels:
             del self._announced[message.id]
             await self._store.remove_exposure(message.id)
-            if announced.exposure.kind is not ExposureKind.HTTP:
+            if announced.exposure.port is not None:
                 await self.ports_changed()
         return Done()
 
@@ -196,6 +198,19 @@ class Exposures:
             announced.feed.note(line)
 
     # Inside
+
+    async def _forget_old(self) -> None:
+        """What is long gone keeps neither its name nor its port."""
+        now = asyncio.get_running_loop().time()
+        if now < self._forget_at:
+            return
+        self._forget_at = now + FORGET_INTERVAL
+        live = [id for id, announced in self._announced.items() if announced.tunnels]
+        forgotten = await self._store.forget_exposures(live)
+        for id in forgotten:
+            self._announced.pop(id, None)
+        if forgotten:
+            await self.ports_changed()
 
     def _know(self, exposure: Exposure) -> _Announced:
         announced = self._announced.get(exposure.id)

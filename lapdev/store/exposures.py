@@ -34,14 +34,12 @@ class ExposureRows(Rows):
         key: str,
         wanted: Exposure,
         choose_port: ChooseTcpPort,
-        live: Collection[ExposureId] = (),
     ) -> Exposure:
         """The exposure that belongs to `key`: as it was, or made.
 
         Args:
             wanted: its id is the name that the label begins with; a port of 0 is any.
             choose_port: asked for a raw one that has no port yet, or another than is wanted.
-            live: those that are connected. Others not heard of for `KEPT` are gone afterwards.
 
         Raises:
             ConfigError: the name is no DNS label, or ports are not served.
@@ -51,23 +49,22 @@ class ExposureRows(Rows):
         id = ExposureId(named_label(name, derived_text(key, SUFFIX_LENGTH)))
         now = tables.utc_now()
         async with self._database.write() as connection:
-            await _forget_old(connection, live)
             row = (
                 await connection.execute(sa.select(_TABLE).where(_TABLE.c.id == id))
             ).one_or_none()
             digest = hashlib.sha256(key.encode()).hexdigest()
             if row is not None and row.key_sha256 != digest:
                 raise Conflict(f"the name {id} belongs to another device", hint="choose another")
-            port = None if row is None else row.port
-            if wanted.kind is not ExposureKind.HTTP and (
-                port is None or wanted.port not in (0, None, port)
-            ):
-                port = choose_port(await taken_tcp_ports(connection))
-            values = {"port": port, "announced_at": now}
+            port = None
+            if wanted.kind is not ExposureKind.HTTP:
+                port = None if row is None else row.port
+                if port is None or wanted.port not in (0, None, port):
+                    port = choose_port(await taken_tcp_ports(connection))
+            values = {"kind": wanted.kind.value, "port": port, "announced_at": now}
             if row is None:
                 await _refuse_too_many(connection)
                 statement: sa.Executable = sa.insert(_TABLE).values(
-                    id=id, kind=wanted.kind.value, key_sha256=digest, **values
+                    id=id, key_sha256=digest, **values
                 )
             else:
                 statement = sa.update(_TABLE).where(_TABLE.c.id == id).values(**values)
@@ -80,15 +77,18 @@ class ExposureRows(Rows):
             rows = (await connection.execute(sa.select(_TABLE).order_by(_TABLE.c.id))).all()
         return [_exposure_of(row) for row in rows]
 
+    async def forget_exposures(self, live: Collection[ExposureId]) -> list[ExposureId]:
+        """Those that were not heard of for `KEPT` and are not `live` are gone: which they were."""
+        old = _TABLE.c.announced_at < tables.utc_now() - KEPT
+        statement = sa.delete(_TABLE).where(old, _TABLE.c.id.not_in(list(live)))
+        async with self._database.write() as connection:
+            rows = await connection.execute(statement.returning(_TABLE.c.id))
+            return [ExposureId(id) for id in rows.scalars()]
+
     async def remove_exposure(self, id: ExposureId) -> None:
         """There is none of this id; its port is free."""
         async with self._database.write() as connection:
             await connection.execute(sa.delete(_TABLE).where(_TABLE.c.id == id))
-
-
-async def _forget_old(connection: AsyncConnection, live: Collection[ExposureId]) -> None:
-    old = _TABLE.c.announced_at < tables.utc_now() - KEPT
-    await connection.execute(sa.delete(_TABLE).where(old, _TABLE.c.id.not_in(list(live))))
 
 
 async def _refuse_too_many(connection: AsyncConnection) -> None:

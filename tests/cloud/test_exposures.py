@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from lapdev.cloud import exposures
 from lapdev.errors import CallFailed, StreamRefused
 from lapdev.model import ExposureKind
 from lapdev.net.tasks import spawn
+from lapdev.store import exposures as stored
 from lapdev.wire.control import EndExposure, ExposureTarget, StartExposure
 from tests.cloud.test_tcp_previews import free_ports, reverse
 from tests.support.exposing import KEY, exposing, exposing_devbox
@@ -214,6 +217,25 @@ async def test_a_devbox_opens_no_stream_to_an_exposure(tmp_path: Path) -> None:
         stream = tunnel.open_stream(ExposureTarget(devbox.state.id), asyncio.Protocol())
         with pytest.raises(StreamRefused):
             await stream.wait_accepted()
+
+
+async def test_what_is_long_gone_frees_its_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = free_ports(1)
+    async with running_cloud(tmp_path, str(ports)) as cloud:
+        async with exposing_devbox(cloud, exposing(1, ExposureKind.TCP)) as gone:
+            assert gone.port == ports.first
+        monkeypatch.setattr(stored, "KEPT", timedelta(seconds=-1))
+        monkeypatch.setattr(exposures, "FORGET_INTERVAL", 0.0)
+    async with (
+        running_cloud(tmp_path, str(ports)) as cloud,
+        exposing_devbox(cloud, exposing(1, key="c" * 64)) as devbox,
+    ):
+        with pytest.raises(ConnectionRefusedError):
+            async with connect(ports.first):
+                """Nobody is there any more."""
+        assert (await devbox.get(cloud)).status_code == 502
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,13 @@ async def test_a_raw_one_keeps_its_port_until_another_is_asked_for(store: Store)
     assert (await store.keep_exposure(KEY, wanted, no_tcp_ports)).port == 20_005
 
 
+async def test_one_that_is_raw_no_more_has_no_port(store: Store) -> None:
+    made = await store.keep_exposure(KEY, RAW, lowest)
+    plain = await store.keep_exposure(KEY, Exposure(RAW.id, HTTP.kind), no_tcp_ports)
+    assert plain == Exposure(made.id, HTTP.kind)
+    assert await store.exposures() == [plain]
+
+
 async def test_no_port_is_given_away_twice(store: Store) -> None:
     await store.keep_exposure(KEY, RAW, lowest)
     assert (await store.keep_exposure(OTHER, RAW, lowest)).port == 20_001
@@ -90,11 +97,11 @@ async def test_what_was_not_heard_of_for_long_is_forgotten_unless_it_is_connecte
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = await store.keep_exposure(KEY, HTTP, no_tcp_ports)
+    live = await store.keep_exposure(OTHER, HTTP, no_tcp_ports)
+    assert await store.forget_exposures([]) == []
     monkeypatch.setattr(exposures, "KEPT", timedelta(seconds=-1))
-    new = await store.keep_exposure(OTHER, HTTP, no_tcp_ports, live=[old.id])
-    assert {found.id for found in await store.exposures()} == {old.id, new.id}
-    third = await store.keep_exposure("c" * 64, HTTP, no_tcp_ports)
-    assert [found.id for found in await store.exposures()] == [third.id]
+    assert await store.forget_exposures([live.id]) == [old.id]
+    assert await store.exposures() == [live]
 
 
 async def test_there_are_only_so_many(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
