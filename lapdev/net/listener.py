@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from lapdev.errors import ConfigError, ConnectFailed
+from lapdev.errors import ConfigError
 from lapdev.net.address import Address, InheritedAddress, TcpAddress, UnixAddress, parse_address
+from lapdev.net.proxy_connect import connect_through
+from lapdev.net.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, dial_failure
+from lapdev.net.way_out import WayOut
 
 BACKLOG = 1024
 
@@ -20,24 +23,40 @@ ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 class Listener:
     """A bound, accepting socket."""
 
-    __slots__ = ("_server", "address")
+    __slots__ = ("_server", "address", "sock")
 
-    def __init__(self, server: asyncio.Server, address: Address) -> None:
+    def __init__(self, server: asyncio.Server, address: Address, sock: socket.socket) -> None:
         self._server = server
         self.address = address
         """Where it really listens: port 0 has become a number."""
+        self.sock = sock
+
+    @property
+    def accepting(self) -> bool:
+        return self._server.is_serving()
 
     async def aclose(self) -> None:
         """No new connection is accepted; those that are open go on. Idempotent."""
-        self._server.close()
+        self.release()
         if isinstance(self.address, UnixAddress):
             Path(self.address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - one syscall
 
+    def release(self) -> None:
+        """This process accepts nothing more; another that has the socket goes on. Idempotent."""
+        self._server.close()
 
-async def listen(address: Address | str, factory: ProtocolFactory) -> Listener:
+
+async def listen(
+    address: Address | str,
+    factory: ProtocolFactory,
+    sock: socket.socket | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Listener:
     """A listener at `address`, serving each connection with a protocol from `factory`.
 
-    A Unix socket is made with mode 0600, in place of a stale one.
+    A Unix socket is made with mode 0600, in place of a stale one. `sock`, where there is one,
+    listens at `address` already, and is the listener's from now on. With `tls` a protocol meets its
+    transport when the handshake is over.
 
     Raises:
         ConfigError: the address is taken, or not ours to bind.
@@ -45,15 +64,24 @@ async def listen(address: Address | str, factory: ProtocolFactory) -> Listener:
     where = parse_address(address) if isinstance(address, str) else address
     loop = asyncio.get_running_loop()
     try:
-        sock = _listening_socket(where)
+        sock = sock or _listening_socket(where)
+        sock.setblocking(False)
     except OSError as exc:
         raise ConfigError(f"cannot listen on {where}: {exc.strerror}", hint=_hint(exc)) from exc
     if sock.family == socket.AF_UNIX:
-        return Listener(await loop.create_unix_server(factory, sock=sock, backlog=BACKLOG), where)
-    server = await loop.create_server(factory, sock=sock, backlog=BACKLOG)
+        server = await loop.create_unix_server(factory, sock=sock, backlog=BACKLOG)
+        return Listener(server, where, sock)
+    server = await loop.create_server(
+        factory,
+        sock=sock,
+        backlog=BACKLOG,
+        ssl=tls,
+        ssl_handshake_timeout=HANDSHAKE_TIMEOUT if tls else None,
+        ssl_shutdown_timeout=SHUTDOWN_TIMEOUT if tls else None,
+    )
     if isinstance(where, TcpAddress):
         where = TcpAddress(where.host, sock.getsockname()[1])
-    return Listener(server, where)
+    return Listener(server, where, sock)
 
 
 def bind_tcp(address: TcpAddress) -> socket.socket:
@@ -107,25 +135,30 @@ def _hint(exc: OSError) -> str:
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
-async def dial(address: Address | str, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+async def dial(
+    address: Address | str, factory: Callable[[], P], way: WayOut | None = None
+) -> tuple[asyncio.Transport, P]:
     """A connection to `address`, served by a protocol from `factory`.
 
-    The deadline is the caller's; cancelling closes what was half open.
+    `way` names proxies and authorities; without it neither. The deadline is the caller's;
+    cancelling closes what was half open.
 
     Raises:
-        ConnectFailed: nothing accepts connections there.
+        ConnectFailed: nothing accepts connections there; says what to do about it.
     """
     where = parse_address(address) if isinstance(address, str) else address
     loop = asyncio.get_running_loop()
     try:
         match where:
             case UnixAddress(path):
-                transport, protocol = await loop.create_unix_connection(factory, path)
+                return await loop.create_unix_connection(factory, path)
             case TcpAddress(host, port, tls):
-                context = ssl.create_default_context() if tls else None
-                transport, protocol = await loop.create_connection(factory, host, port, ssl=context)
+                way = way or WayOut()
+                if (proxy := way.proxy_for(where)) is not None:
+                    return await connect_through(proxy, where, way, factory)
+                context = way.context() if tls else None
+                return await loop.create_connection(factory, host, port, ssl=context)
             case InheritedAddress():
                 raise ConfigError(f"{where} can be listened on, not dialled")
     except OSError as exc:
-        raise ConnectFailed(f"cannot connect to {where}: {exc.strerror or exc}") from exc
-    return transport, protocol
+        raise dial_failure(where, exc) from exc
