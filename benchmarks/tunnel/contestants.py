@@ -18,14 +18,6 @@ ENCRYPTED, PLAIN = "encrypted", "plain"
 SSH_CIPHER = "aes128-gcm@openssh.com"
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    visit: int
-    """The port on the server's 127.0.0.1."""
-    backend: int
-    """The port on the client's."""
-
-
 @dataclass(slots=True)
 class Site:
     """Where one tunnel is set up."""
@@ -36,7 +28,10 @@ class Site:
     far: Place
     port: int
     """Where the server end listens, on the near address, for the client end."""
-    routes: list[Route]
+    visit: int
+    """The port on the server's 127.0.0.1."""
+    backend: int
+    """The port on the client's."""
     keys: Keys
 
     @property
@@ -93,8 +88,8 @@ class Contestant:
 
 
 def _lapdev(site: Site, *, tls: bool) -> Ends:
-    routes = [f"{route.visit}:{route.backend}" for route in site.routes]
-    cloud = python("benchmarks.tunnel.ends", "cloud", site.tunnel, *routes)
+    route = f"{site.visit}:{site.backend}"
+    cloud = python("benchmarks.tunnel.ends", "cloud", site.tunnel, route)
     url, environment = f"http://{site.tunnel}", {}
     if tls:
         cloud += ["--cert", site.keys.certificate, "--key", site.keys.key]
@@ -115,10 +110,9 @@ def _chisel(site: Site) -> Ends:
     """SSH inside a websocket is its own encryption; TLS around that would be a second one."""
     listen = ["--host", site.near.address, "--port", str(site.port)]
     server = site.server([find("chisel"), "server", "--reverse", *listen])
-    remotes = [f"R:127.0.0.1:{r.visit}:127.0.0.1:{r.backend}" for r in site.routes]
+    remote = f"R:127.0.0.1:{site.visit}:127.0.0.1:{site.backend}"
     retry = ["--max-retry-interval", "1s"]
-    client = [find("chisel"), "client", *retry, f"http://{site.tunnel}", *remotes]
-    return server, site.client(client)
+    return server, site.client([find("chisel"), "client", *retry, f"http://{site.tunnel}", remote])
 
 
 def _frp(site: Site, *, tls: bool) -> Ends:
@@ -129,10 +123,8 @@ def _frp(site: Site, *, tls: bool) -> Ends:
     client = [f'serverAddr = "{site.near.address}"', f"serverPort = {site.port}"]
     client += ['log.level = "error"', "loginFailExit = false", "transport.poolCount = 5"]
     client += [f"transport.tls.enable = {str(tls).lower()}"]
-    for route in site.routes:
-        client += ["[[proxies]]", f'name = "port-{route.visit}"', 'type = "tcp"']
-        client += ['localIP = "127.0.0.1"', f"localPort = {route.backend}"]
-        client += [f"remotePort = {route.visit}"]
+    client += ["[[proxies]]", 'name = "backend"', 'type = "tcp"', 'localIP = "127.0.0.1"']
+    client += [f"localPort = {site.backend}", f"remotePort = {site.visit}"]
     frps = site.server([find("frps"), "-c", site.write("frps.toml", "\n".join(server))])
     return frps, site.client([find("frpc"), "-c", site.write("frpc.toml", "\n".join(client))])
 
@@ -158,8 +150,7 @@ def _ssh(site: Site) -> Ends:
     command = [find("ssh"), "-N", "-F", "none", "-i", keys.ssh, "-p", str(site.port)]
     for option in options:
         command += ["-o", option]
-    for route in site.routes:
-        command += ["-R", f"127.0.0.1:{route.visit}:127.0.0.1:{route.backend}"]
+    command += ["-R", f"127.0.0.1:{site.visit}:127.0.0.1:{site.backend}"]
     return sshd, site.client([*command, f"root@{site.near.address}"])
 
 
@@ -167,10 +158,8 @@ def _rathole(site: Site) -> Ends:
     server = ["[server]", f'bind_addr = "{site.tunnel}"', 'default_token = "benchmark"']
     client = ["[client]", f'remote_addr = "{site.tunnel}"', 'default_token = "benchmark"']
     client += ["retry_interval = 1"]
-    for route in site.routes:
-        table = f"services.port-{route.visit}"
-        server += [f"[server.{table}]", f'bind_addr = "127.0.0.1:{route.visit}"']
-        client += [f"[client.{table}]", f'local_addr = "127.0.0.1:{route.backend}"']
+    server += ["[server.services.backend]", f'bind_addr = "127.0.0.1:{site.visit}"']
+    client += ["[client.services.backend]", f'local_addr = "127.0.0.1:{site.backend}"']
     program = find("rathole")
     far = [program, "--client", site.write("rathole-client.toml", "\n".join(client))]
     near = [program, "--server", site.write("rathole-server.toml", "\n".join(server))]

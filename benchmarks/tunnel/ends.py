@@ -13,6 +13,7 @@ import ssl
 import sys
 from typing import cast
 
+from lapdev import log
 from lapdev.errors import NoRoute
 from lapdev.model import Identity, RoleName
 from lapdev.net.http_server import HttpServer
@@ -178,6 +179,7 @@ def main() -> None:
     parser.add_argument("--tunnels", type=int, default=1)
     parser.add_argument("--streams", type=int, default=0)
     arguments = parser.parse_args()
+    log.configure(arguments.role, "error")
     tune_malloc()
     role = {"cloud": _cloud, "laptop": _laptop, "crowd": _crowd}[arguments.role]
     with asyncio.Runner(loop_factory=loop_factory()) as runner:

@@ -1,7 +1,7 @@
-"""What a tunnel carries: `python -m benchmarks.tunnel.loads source|sink|prober …`.
+"""What a tunnel carries: `python -m benchmarks.tunnel.loads sink|prober …`.
 
-Bulk is a source that writes for ever and a sink that counts; small requests come from a prober
-that waits a little between two, so that it measures waiting and not throughput.
+Bulk is an answer without end and a sink that counts; small requests come from a prober that waits
+a little between two, so that it measures waiting and not throughput.
 """
 
 from __future__ import annotations
@@ -16,31 +16,9 @@ BLOCK = 1 << 20
 PAUSE = 0.001
 """Between an answer and the next request of the prober."""
 
-REQUEST = b"GET / HTTP/1.1\r\nHost: backend\r\nUser-Agent: prober\r\nAccept: */*\r\n\r\n"
-
-
-def source(address: tuple[str, int]) -> None:
-    """Every connection gets zeros until it goes."""
-    block = memoryview(bytes(BLOCK))
-    listener = socket.create_server(address, backlog=256)
-    chosen = selectors.DefaultSelector()
-    chosen.register(listener, selectors.EVENT_READ)
-    while True:
-        for key, _ in chosen.select():
-            sock = key.fileobj
-            assert isinstance(sock, socket.socket)
-            if sock is listener:
-                accepted, _ = listener.accept()
-                accepted.setblocking(False)
-                chosen.register(accepted, selectors.EVENT_WRITE)
-                continue
-            try:
-                sock.send(block)
-            except BlockingIOError:
-                continue
-            except OSError:
-                chosen.unregister(sock)
-                sock.close()
+_HEAD = b"GET %b HTTP/1.1\r\nHost: backend\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n"
+REQUEST = _HEAD % b"/"
+BULK = _HEAD % b"/bulk"
 
 
 def sink(address: tuple[str, int], streams: int, warm: float, seconds: float) -> None:
@@ -50,6 +28,7 @@ def sink(address: tuple[str, int], streams: int, warm: float, seconds: float) ->
     counts: dict[socket.socket, int] = {}
     for _ in range(streams):
         made = socket.create_connection(address, timeout=10)
+        made.sendall(BULK)
         made.setblocking(False)
         counts[made] = 0
         chosen.register(made, selectors.EVENT_READ)
@@ -100,7 +79,7 @@ def _say(**what: object) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("load", choices=["source", "sink", "prober"])
+    parser.add_argument("load", choices=["sink", "prober"])
     parser.add_argument("address", help="HOST:PORT")
     parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--warm", type=float, default=1.0)
@@ -108,9 +87,7 @@ def main() -> None:
     given = parser.parse_args()
     host, _, port = given.address.rpartition(":")
     address = (host, int(port))
-    if given.load == "source":
-        source(address)
-    elif given.load == "sink":
+    if given.load == "sink":
         sink(address, given.streams, given.warm, given.seconds)
     else:
         prober(address, given.seconds)

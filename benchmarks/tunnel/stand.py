@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.tunnel.contestants import Contestant, Keys, Route, Site
+from benchmarks.tunnel.contestants import Contestant, Keys, Site
 from benchmarks.tunnel.loads import REQUEST
 from benchmarks.tunnel.machine import (
     LOAD_CPU,
@@ -30,17 +30,21 @@ from benchmarks.tunnel.machine import (
 from benchmarks.tunnel.peers import find
 
 READY_TIMEOUT = 30.0
+MEMORY = "/dev/shm"
+BULK_BYTES = 1 << 40
 LOADS = "benchmarks.tunnel.loads"
 NGINX = """\
 worker_processes 1; daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr error;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 1000000000; default_type text/plain;
+  sendfile on; sendfile_max_chunk 128k;
   client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
   uwsgi_temp_path {folder}; scgi_temp_path {folder};
   server {{
     listen {address} backlog=4096;
     location / {{ return 200 "hello world, this is a small body\\n"; }}
+    location /bulk {{ alias {bulk}; }}
   }}
 }}
 """
@@ -57,17 +61,14 @@ class Stand:
     started: Started
     near: Place
     backend: subprocess.Popen[bytes]
-    """Of the small answers."""
     ends: list[subprocess.Popen[bytes]]
     """Empty where there is no tunnel."""
-    small: str
-    """HOST:PORT, from the near end, of small answers."""
-    bulk: str
-    """HOST:PORT of bytes without end."""
+    visit: str
+    """HOST:PORT of the backend, from the near end."""
 
     def requests(self, connections: int, seconds: float) -> dict[str, float]:
         """wrk with keep-alive connections; CPU of both ends per request."""
-        url = f"http://{self.small}/"
+        url = f"http://{self.visit}/"
         command = [find("wrk"), "-t1", f"-c{connections}", "--latency"]
         self._finish(self._load([*command, "-d1s", url]))  # warms up
         pids = family(self.ends)
@@ -86,7 +87,7 @@ class Stand:
     def transfer(self, streams: int, seconds: float, warm: float = 1.0) -> dict[str, float]:
         """Bulk from the far end; CPU of both ends per byte."""
         arguments = ["--streams", streams, "--seconds", seconds, "--warm", warm]
-        load = self._load(python(LOADS, "sink", self.bulk, *arguments))
+        load = self._load(python(LOADS, "sink", self.visit, *arguments))
         self._line(load)
         pids = family(self.ends)
         before = cpu_seconds(pids)
@@ -109,7 +110,7 @@ class Stand:
         os.sched_setscheduler(self.backend.pid, os.SCHED_FIFO, os.sched_param(10))
         alone = self._probe(seconds)
         arguments = ["--seconds", seconds + 3.0, "--warm", 0.5]
-        load = self._load(python(LOADS, "sink", self.bulk, *arguments))
+        load = self._load(python(LOADS, "sink", self.visit, *arguments))
         self._line(load)
         beside = self._probe(seconds)
         counted = self._line(load)
@@ -130,7 +131,7 @@ class Stand:
     # Inside
 
     def _probe(self, seconds: float) -> dict[str, float]:
-        command = python(LOADS, "prober", self.small, "--seconds", seconds)
+        command = python(LOADS, "prober", self.visit, "--seconds", seconds)
         load = self.started.run(self.near, command, cpu=LOAD_CPU, urgent=True, piped=True)
         found = self._line(load)
         self._finish(load)
@@ -160,13 +161,16 @@ def _milliseconds(text: str) -> float:
     return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
 
 
-def _start_backends(
-    running: Started, folder: Path, far: Place, small: str, bulk: str
+def _start_backend(
+    running: Started, folder: Path, far: Place, address: str
 ) -> subprocess.Popen[bytes]:
+    """nginx: a small answer, and one that never ends (a file in memory that is all hole)."""
+    bulk = folder / "bulk"
+    with bulk.open("wb") as file:
+        file.truncate(BULK_BYTES)
     config = folder / "nginx.conf"
-    config.write_text(NGINX.format(folder=folder, address=small))
+    config.write_text(NGINX.format(folder=folder, address=address, bulk=bulk))
     nginx = [find("nginx"), "-c", str(config), "-p", str(folder), "-e", "stderr"]
-    running.run(far, python(LOADS, "source", bulk), cpu=LOAD_CPU)
     return running.run(far, nginx, cpu=LOAD_CPU)
 
 
@@ -174,32 +178,31 @@ def _start_backends(
 def stand(contestant: Contestant | None, near: Place, far: Place, keys: Keys) -> Iterator[Stand]:
     """The tunnel with backends behind it, ready; without a contestant, the backends alone."""
     with (
-        tempfile.TemporaryDirectory(prefix="ld-bench-") as name,
+        tempfile.TemporaryDirectory(prefix="ld-bench-", dir=MEMORY) as name,
         started(Path(name) / "log") as running,
     ):
         folder = Path(name)
-        port, small, bulk, visit_small, visit_bulk = free_ports(5)
+        port, behind, visit = free_ports(3)
         host = "127.0.0.1" if contestant else far.address
-        backend = _start_backends(running, folder, far, f"{host}:{small}", f"{host}:{bulk}")
+        backend = _start_backend(running, folder, far, f"{host}:{behind}")
         ends: list[subprocess.Popen[bytes]] = []
-        if contestant is not None:
-            routes = [Route(visit_small, small), Route(visit_bulk, bulk)]
-            ends += contestant.start(Site(running, folder, near, far, port, routes, keys))
-            small, bulk = visit_small, visit_bulk
-        found = Stand(running, near, backend, ends, f"{host}:{small}", f"{host}:{bulk}")
-        _wait_ready(found, (host, small), REQUEST)
-        _wait_ready(found, (host, bulk), b"")
+        if contestant is None:
+            visit = behind
+        else:
+            ends += contestant.start(Site(running, folder, near, far, port, visit, behind, keys))
+        found = Stand(running, near, backend, ends, f"{host}:{visit}")
+        _wait_ready(found, (host, visit))
         yield found
 
 
-def _wait_ready(found: Stand, address: tuple[str, int], request: bytes) -> None:
+def _wait_ready(found: Stand, address: tuple[str, int]) -> None:
     """An octet comes back through the tunnel."""
     deadline = time.monotonic() + READY_TIMEOUT
     while True:
         found.started.check()
         try:
             with found.near.entered(), socket.create_connection(address, timeout=2.0) as sock:
-                sock.sendall(request)
+                sock.sendall(REQUEST)
                 if sock.recv(1):
                     return
         except OSError as exc:
