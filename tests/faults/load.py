@@ -66,16 +66,19 @@ async def load(
     client = Client(doors, history, tenant, chance)
     names = (f"{tenant}-{seed}-{number}" for number in itertools.count())
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as short, asyncio.TaskGroup() as group:
-        requests = group.create_task(_requests(client, volume, names, short))
-        streams = [group.create_task(_again(do, stop)) for do in _streams(client, volume, names)]
-        try:
-            yield
-        finally:
-            stop.set()
-            for task in (requests, *streams):
-                task.cancel()
-    client.close()
+    try:
+        async with asyncio.TaskGroup() as short, asyncio.TaskGroup() as group:
+            requests = group.create_task(_requests(client, volume, names, short))
+            doing = _streams(client, volume, names)
+            streams = [group.create_task(_again(do, stop)) for do in doing]
+            try:
+                yield
+            finally:
+                stop.set()
+                for task in (requests, *streams):
+                    task.cancel()
+    finally:
+        client.close()
 
 
 async def _requests(

@@ -98,7 +98,7 @@ async def refusing(host: str, port: int, local: int = 0) -> AsyncIterator[None]:
         yield
 
 
-async def reset(host: str, port: int, local: int = 0, timeout: float = 5.0) -> int:
+async def reset(host: str, port: int, local: int = 0, timeout: float = 15.0) -> int:
     """The connections that are there get a RST at both ends; how many those were."""
     loop = asyncio.get_running_loop()
     chosen = {each.inode for each in connections(host, port) if local in (0, each.local[1])}

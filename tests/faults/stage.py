@@ -14,6 +14,7 @@ import httpx
 
 from tests.faults import network
 from tests.faults.checker import Probe, Record, failed, judge, percentile
+from tests.faults.exposed_world import exposed_world
 from tests.faults.history import SHORT as SHORT_KINDS
 from tests.faults.history import Fault, History, Operation, Outcome
 from tests.faults.load import HEALTHY, LOAD_L, Volume, load
@@ -85,11 +86,10 @@ class Stage:
         return network.connections(HOST, RELAY_PORT if self.relay else LINK_PORT)
 
     async def wait_link(self, up: bool, timeout: float) -> float:
-        """Seconds until the manager says that it holds, or does not hold, a tunnel."""
-        manager = self.world.manager
+        """Seconds until the dialling end says that it holds, or does not hold, a tunnel."""
 
         async def as_wanted() -> bool:
-            return (await manager.metrics())["lapdev_uplink_up"] == float(up)
+            return bool(await self.world.link_up() == up)
 
         return await self.world.wait(as_wanted, f"the link is {'up' if up else 'down'}", timeout)
 
@@ -150,6 +150,8 @@ class Scenario:
     tenants: tuple[str, ...] = ("main", "healthy")
     clusters: tuple[str, ...] = ()
     relayed: bool = False
+    exposed: bool = False
+    """There is no cluster: the first tenant is a laptop."""
     links: int = 0
     warm_up: float = 8.0
     recovery: float = 10.0
@@ -184,7 +186,9 @@ async def perform(scenario: Scenario, seed: int, scale: float = 1.0) -> Result:
             to = (HOST, LINK_PORT)
             between = await stack.enter_async_context(relay(to, seed, port=RELAY_PORT))
         made = await stack.enter_async_context(
-            world(
+            exposed_world()
+            if scenario.exposed
+            else world(
                 tenants=scenario.tenants,
                 clusters=scenario.clusters,
                 relayed=scenario.relayed,
@@ -217,7 +221,7 @@ async def _play(stage: Stage, scenario: Scenario) -> Record:
             await scenario.body(stage)
             await asyncio.sleep(scenario.recovery * stage.scale)
     except* TimeoutError as group:
-        stage.findings += [f"not in time: {error}" for error in group.exceptions]
+        stage.findings += [f"not in time: {error}" for error in leaves(group)]
     after = await _at_rest(stage, before)
     _measure_latencies(stage)
     return Record(
@@ -234,6 +238,14 @@ async def _play(stage: Stage, scenario: Scenario) -> Record:
         rss_more=scenario.rss_more,
         timed=scenario.timed,
     )
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
 
 
 @asynccontextmanager

@@ -38,7 +38,8 @@ class Tenant:
 
     name: str
     folder: Path
-    manager: Role
+    manager: Role | None
+    """None: the application is on a laptop."""
     doors: Doors | None = None
 
     @property
@@ -56,7 +57,23 @@ class World:
     tenants: dict[str, Tenant] = field(default_factory=dict)
     more: list[Role] = field(default_factory=list)
     """Others that take part in a fault."""
+    dialling: list[int] = field(default_factory=list)
+    """Processes that hold the link that is hit, beside the manager."""
+    link_up: Callable[[], Any] = None  # type: ignore[assignment]
+    """Whether the link that is hit stands: asked of the manager, if nothing else is said."""
     _api: httpx.AsyncClient | None = None
+
+    def __post_init__(self) -> None:
+        self.link_up = self._manager_is_up
+
+    async def _manager_is_up(self) -> bool:
+        return (await self.manager.metrics())["lapdev_uplink_up"] == 1
+
+    @property
+    def diallers(self) -> list[int]:
+        """Process ids of those that dialled the link that is hit."""
+        manager = self.main.manager
+        return [*self.dialling, *([manager.pid] if manager else [])]
 
     @property
     def main(self) -> Tenant:
@@ -64,11 +81,13 @@ class World:
 
     @property
     def manager(self) -> Role:
+        assert self.main.manager is not None
         return self.main.manager
 
     @property
     def roles(self) -> list[Role]:
-        return [self.cloud, *(tenant.manager for tenant in self.tenants.values()), *self.more]
+        managers = [each.manager for each in self.tenants.values() if each.manager is not None]
+        return [self.cloud, *managers, *self.more]
 
     @property
     def token(self) -> str:
@@ -109,6 +128,7 @@ class World:
     async def wait_connected(self, tenant: str = "main", timeout: float = SETTLE_TIMEOUT) -> float:
         """Seconds until the tenant's manager holds its tunnel."""
         manager = self.tenants[tenant].manager
+        assert manager is not None
         return await self.wait(manager.ready, f"the manager of {tenant} is connected", timeout)
 
     async def wait_serving(self, tenant: str = "main", timeout: float = SETTLE_TIMEOUT) -> float:
@@ -132,7 +152,7 @@ class World:
             await role.end()
 
 
-def _cloud(folder: Path, cluster: str) -> Role:
+def cloud_role(folder: Path, cluster: str) -> Role:
     flags = [
         "--role",
         "cloud",
@@ -246,13 +266,13 @@ async def world(
     network.bring_up()
     with tempfile.TemporaryDirectory(prefix="ldf-", dir="/tmp") as name:
         folder = Path(name)
-        made = World(folder, _cloud(folder, tenants[0]))
+        made = World(folder, cloud_role(folder, tenants[0]))
         try:
             # A cloud makes one cluster, of the name it is given: the second comes with a restart.
             for tenant in reversed((*tenants, *clusters)):
                 if made.cloud.process is not None:
                     await made.cloud.stop()
-                made.cloud = _cloud(folder, tenant)
+                made.cloud = cloud_role(folder, tenant)
                 await made.cloud.start()
             for tenant in tenants:
                 first = tenant == "main"
