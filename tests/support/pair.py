@@ -1,7 +1,8 @@
 """Two wire machines wired together: a dialogue without sockets.
 
 `Pair` joins a dialling and an accepting `MuxConnection`. Messages wait on the wire until they are
-delivered, and what waits when the connection is cut is lost, as on a real one.
+delivered, and what waits when the connection is cut is lost, as on a real one. They begin with
+link 0; further links are connected, cut and delivered by number.
 """
 
 from __future__ import annotations
@@ -9,7 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lapdev.wire.mux import MuxConnection, MuxOptions, MuxStream
-from lapdev.wire.mux.events import DataReceived, EofReceived, Event, StreamOpened
+from lapdev.wire.mux.events import (
+    DataReceived,
+    EofReceived,
+    Event,
+    LinkSuperseded,
+    StreamOpened,
+)
 
 
 @dataclass
@@ -17,8 +24,8 @@ class End:
     """One end with everything that happened to it."""
 
     mux: MuxConnection
-    wire: list[bytes] = field(default_factory=list)
-    """Messages it has sent that the other end has not received yet."""
+    wires: dict[int, list[bytes]] = field(default_factory=lambda: {0: []})
+    """By link: messages it has sent that the other end has not received yet."""
     events: list[Event] = field(default_factory=list)
     received: dict[int, bytearray] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
@@ -26,8 +33,14 @@ class End:
     opened: list[MuxStream] = field(default_factory=list)
     held: list[tuple[MuxStream, int]] = field(default_factory=list)
     """Bytes received and not yet consumed, if `reading` is off."""
+    superseded: list[int] = field(default_factory=list)
+    """Links whose connections it was told to close."""
     reading: bool = True
     accepting: bool = True
+
+    @property
+    def wire(self) -> list[bytes]:
+        return self.wires[0]
 
     def take(self, events: list[Event]) -> None:
         for event in events:
@@ -44,6 +57,8 @@ class End:
                     self.held.append((event.stream, len(event.data)))
             elif isinstance(event, EofReceived):
                 self.ended.add(event.stream.stream_id)
+            elif isinstance(event, LinkSuperseded):
+                self.superseded.append(event.link)
 
     def consume_held(self) -> None:
         for stream, size in self.held:
@@ -67,36 +82,42 @@ class Pair:
     def other(self, end: End) -> End:
         return self.acceptor if end is self.dialler else self.dialler
 
-    def connect(self, *, resumed: bool = True) -> None:
-        for end in (self.dialler, self.acceptor):
-            end.mux.attach(0, self.now, resumed=resumed)
+    def ends(self) -> tuple[End, End]:
+        return self.dialler, self.acceptor
 
-    def cut(self) -> None:
+    def connect(self, link: int = 0, *, resumed: bool = True) -> None:
+        for end in self.ends():
+            end.wires[link] = []
+            end.mux.attach(link, self.now, resumed=resumed)
+
+    def cut(self, link: int = 0) -> None:
         """The connection breaks: what is on the wire is lost."""
-        for end in (self.dialler, self.acceptor):
-            end.wire.clear()
-            end.mux.detach(0)
+        for end in self.ends():
+            end.wires[link].clear()
+            end.mux.detach(link)
 
     def flush(self, end: End) -> None:
-        end.wire.extend(end.mux.data_to_send(0))
+        for link in end.mux.links:
+            end.wires[link].extend(end.mux.data_to_send(link))
 
-    def deliver(self, end: End, messages: int = 1) -> None:
-        """The other end receives up to that many of `end`'s messages."""
-        other = self.other(end)
-        for message in end.wire[:messages]:
-            other.mux.heard(0, self.now)
-            other.take(other.mux.receive_data(0, message))
-        del end.wire[:messages]
+    def deliver(self, end: End, messages: int = 1, link: int = 0) -> None:
+        """The other end receives up to that many of `end`'s messages on that link."""
+        other, wire = self.other(end), end.wires[link]
+        due, wire[:messages] = wire[:messages], []
+        for message in due:
+            other.mux.heard(link, self.now)
+            other.take(other.mux.receive_data(link, message))
 
     def settle(self) -> None:
         """Everything is sent and received until nothing more happens."""
         for _ in range(100_000):
-            for end in (self.dialler, self.acceptor):
+            for end in self.ends():
                 self.flush(end)
-                self.deliver(end, len(end.wire))
-            for end in (self.dialler, self.acceptor):
+                for link, wire in end.wires.items():
+                    self.deliver(end, len(wire), link)
+            for end in self.ends():
                 self.flush(end)
-            if not self.dialler.wire and not self.acceptor.wire:
+            if not any(wire for end in self.ends() for wire in end.wires.values()):
                 return
         raise AssertionError("the two never fall silent")
 

@@ -187,6 +187,14 @@ class MuxConnection:
                     pass
         return events
 
+    def probe(self, now: float) -> None:
+        """The peer is asked on every link whether it is still there, with little patience."""
+        self._now = now
+        for number in self.links:
+            state = self.table[number]
+            state.liveness.probe(now)
+            state.sender.control(encode(FrameType.PING, int(now * 1000)))
+
     # Streams
 
     def open(self, target: dict[str, Any]) -> MuxStream:

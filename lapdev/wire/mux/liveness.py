@@ -44,6 +44,11 @@ class Liveness:
     def next_deadline(self) -> float:
         return self._deadline
 
+    def probe(self, now: float) -> None:
+        """The owner asks now, because it knows that it was asleep."""
+        self._probing = True
+        self._deadline = now + self._options.wake_probe_timeout
+
     def handle_timeout(self, now: float) -> Verdict:
         """What to do at `now`; a PROBE is to be sent as a PING."""
         if now < self._deadline:
