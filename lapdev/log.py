@@ -50,6 +50,7 @@ FIELDS = (
     "conn_id",
     "exchange_id",
     "tunnel_id",
+    "link",
     "stream_id",
     "trace_id",
     "identity",

@@ -11,6 +11,7 @@ from lapdev.errors import LapdevError, RemoteProtocolError, TunnelClosed, Tunnel
 from lapdev.model import RoleName
 from lapdev.net.address import TcpAddress, parse_address
 from lapdev.net.listener import dial
+from lapdev.net.way_out import WayOut
 from lapdev.net.websocket import ClientTarget, Lost, WebsocketConnection, WebsocketOptions
 from lapdev.tunnel.options import TunnelOptions
 from lapdev.wire.mux import SUBPROTOCOL, CloseCode, Hello, Welcome, decode_welcome, encode_hello
@@ -34,6 +35,10 @@ class UplinkOptions:
     """The instance this process has taken the place of, if it knows."""
     peer_role: RoleName = RoleName.CLOUD
     """Whom we dial, for `Tunnel.identity` and logs."""
+    way: WayOut = field(default_factory=WayOut)
+    """Through which proxy, and whose certificates are believed."""
+    links: int = 1
+    """Connections of one session, as far as the acceptor takes so many."""
     tunnel: TunnelOptions = field(default_factory=TunnelOptions)
 
 
@@ -124,5 +129,7 @@ async def _dial(options: UplinkOptions, greeting: _Greeting) -> WebsocketConnect
     headers = (("Authorization", f"Bearer {options.token}"),)
     target = ClientTarget(host, port, secure, options.path, headers)
     limits = WebsocketOptions(SUBPROTOCOL, close_timeout=options.tunnel.close_timeout)
-    _, websocket = await dial(address, lambda: WebsocketConnection.client(target, greeting, limits))
+    _, websocket = await dial(
+        address, lambda: WebsocketConnection.client(target, greeting, limits), options.way
+    )
     return websocket

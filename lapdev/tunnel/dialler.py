@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
+from functools import partial
 
-from lapdev.errors import LapdevError, TunnelClosed, TunnelRefused
+from lapdev.errors import LapdevError, RemoteProtocolError, TunnelClosed, TunnelRefused
 from lapdev.log import get_logger
 from lapdev.model import Identity
 from lapdev.net.tasks import Tasks
@@ -21,12 +23,13 @@ class Dialler:
     """One session after another, until a peer says that its process stops.
 
     Then `leaving` is set, the session gets no new connection, and `run` returns when it is over.
+    Only link 0 begins a session; the others join it once it is up.
     """
 
     def __init__(
         self, options: UplinkOptions, handler: TunnelHandler, on_change: Callable[[], None]
     ) -> None:
-        """`on_change` runs when a try has failed, and when the session is up, down or over."""
+        """`on_change` runs when the session is up, down or over."""
         self.tunnel: Tunnel | None = None
         """The session of the hour, also while its connection is away; None when there is none."""
         self.last_error: Exception | None = None
@@ -39,20 +42,33 @@ class Dialler:
         self._session = new_id()
         self._drain_seconds = 0.0
         self._over = asyncio.Event()
-        self._lost: asyncio.Future[None] | None = None
+        self._up = asyncio.Event()
+        self._awake = asyncio.Event()
+        self._links = 1
+        self._lost: dict[int, asyncio.Event] = {}
+        """By link: its connection is gone, or is to be followed by another."""
         self._replaced = False
 
     async def run(self) -> None:
         """Cancelled, it ends the session at both ends."""
         try:
             async with Tasks() as tasks:
-                tasks.spawn(self._keep(), "tunnel link 0")
+                for link in range(self._options.links):
+                    self._lost[link] = asyncio.Event()
+                    tasks.spawn(self._keep(link), f"tunnel link {link}")
                 await self.leaving.wait()
             await self._wait_over()
         finally:
             tunnel, self.tunnel = self.tunnel, None
             if tunnel is not None:
                 await tunnel.aclose("the dialling end stops")
+
+    def woke(self) -> None:
+        """The machine was asleep: is the peer there, and if not, is it to be reached?"""
+        if self.tunnel is not None:
+            self.tunnel.probe()
+        self._awake.set()
+        self._awake.clear()
 
     async def _wait_over(self) -> None:
         """Who said that it goes closes the session when nothing is open; this is the backstop."""
@@ -65,20 +81,34 @@ class Dialler:
         except TimeoutError:
             get_logger().info("tunnel_cut", tunnel_id=self._session[:8], error="drain time over")
 
-    async def _keep(self) -> None:
+    async def _keep(self, link: int) -> None:
+        """The link has a connection whenever one is to be had."""
         loop = asyncio.get_running_loop()
         back_off = BackOff(self._options.tunnel, loop.time())
         while True:
-            await asyncio.sleep(max(back_off.delay(loop.time()), self._least_delay()))
+            if link:
+                await self._wait_joinable(link)
+            await self._pause(max(back_off.delay(loop.time()), self._least_delay()))
+            self._lost[link].clear()
             try:
-                await connect(self._options, self._hello(), self._welcomed)
+                await connect(self._options, self._hello(link), partial(self._welcomed, link))
             except (OSError, TimeoutError, LapdevError) as exc:
                 self._report(exc)
                 continue
             up_since = loop.time()
-            if self._lost is not None:
-                await self._lost
+            await self._lost[link].wait()
             back_off.connection_lost(up_since, loop.time())
+
+    async def _wait_joinable(self, link: int) -> None:
+        while self.tunnel is None or not self.tunnel.connected or link >= self._links:
+            self._up.clear()
+            await self._up.wait()
+
+    async def _pause(self, seconds: float) -> None:
+        """Until it is time for the next try; a machine that was asleep tries at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._awake.wait()
 
     def _least_delay(self) -> float:
         options, error = self._options.tunnel, self.last_error
@@ -101,44 +131,56 @@ class Dialler:
         if self.on_failed is not None:
             self.on_failed(error)
 
-    def _hello(self) -> Hello:
+    def _hello(self, link: int) -> Hello:
         options = self._options
         return Hello(
             role=options.role,
             instance=options.instance,
             session=self._session,
             resume=self.tunnel is not None,
+            link=link,
             replaces=options.replaces,
         )
 
-    def _welcomed(self, websocket: WebsocketConnection, welcome: Welcome) -> None:
-        """The acceptor has taken the session, or begun it anew.
+    def _welcomed(self, link: int, websocket: WebsocketConnection, welcome: Welcome) -> None:
+        """The acceptor has taken the connection for the session, or begun it anew.
 
         Raises:
             TunnelClosed: our grace time ended while the acceptor said that it goes on.
         """
         if self.tunnel is None and welcome.resumed:
             raise TunnelClosed("the session ended while it was being resumed")
+        if link and not welcome.resumed:
+            raise RemoteProtocolError("WELCOME begins a session that link 0 has not asked for")
         if self.tunnel is not None and not welcome.resumed:
             self.tunnel.end(TunnelClosed("the other end does not know the session any more"))
+            # What is lost is the old session's connections, not this one.
+            self._lost[link].clear()
         self._session = welcome.session
+        self._links = welcome.links
         self._replaced = False
         self.last_error = None
-        self._lost = asyncio.get_running_loop().create_future()
-        tunnel = self.tunnel
-        if tunnel is None:
-            identity = Identity(self._options.peer_role, self._options.address)
-            key = TunnelKey(identity, welcome.instance, welcome.session)
-            tunnel = Tunnel(key, self._handler, self._options.tunnel.agreed(welcome), dialler=True)
-            tunnel.on_down = self._tunnel_down
-            tunnel.on_go_away = self._go_away
-            self.tunnel = tunnel
-        tunnel.attach(websocket, resumed=welcome.resumed)
+        tunnel = self.tunnel or self._begin(welcome)
+        tunnel.attach(link, websocket, resumed=welcome.resumed)
+        self._up.set()
         self._on_change()
+
+    def _begin(self, welcome: Welcome) -> Tunnel:
+        identity = Identity(self._options.peer_role, self._options.address)
+        key = TunnelKey(identity, welcome.instance, welcome.session)
+        tunnel = Tunnel(key, self._handler, self._options.tunnel.agreed(welcome), dialler=True)
+        tunnel.on_down = self._tunnel_down
+        tunnel.on_link_down = self._link_down
+        tunnel.on_go_away = self._go_away
+        self.tunnel = tunnel
+        return tunnel
 
     def _go_away(self, seconds: float) -> None:
         self._drain_seconds = seconds
         self.leaving.set()
+
+    def _link_down(self, link: int) -> None:
+        self._lost[link].set()
 
     def _tunnel_down(self) -> None:
         tunnel = self.tunnel
@@ -151,6 +193,4 @@ class Dialler:
             self._session = new_id()
             self._replaced = tunnel.close_code == CloseCode.REPLACED
             self._over.set()
-        if self._lost is not None and not self._lost.done():
-            self._lost.set_result(None)
         self._on_change()

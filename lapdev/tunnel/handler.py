@@ -46,4 +46,3 @@ class TunnelKey:
     instance: str
     """The peer's process."""
     session: str
-    link: int = 0

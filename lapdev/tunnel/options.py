@@ -15,6 +15,10 @@ class TunnelOptions:
     handshake_timeout: float = 10.0
     """From the dialled connection to WELCOME, and from the accepted one to HELLO."""
     close_timeout: float = 2.0
+    links: int = 4
+    """Connections of one session that are accepted."""
+    wake_check_interval: float = 2.0
+    """How often the clocks are looked at for a sleep of the machine."""
     stream_high_water: int = 65_536
     """A stream's protocol is paused while more of its bytes than this are unsent."""
     # Dialling again

@@ -13,6 +13,7 @@ from lapdev.net.websocket import Lost, WebsocketConnection, WebsocketOptions
 from lapdev.tunnel.dial import new_id
 from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.options import TunnelOptions
+from lapdev.tunnel.sleep_watch import SleepWatch
 from lapdev.tunnel.tunnel import Tunnel
 from lapdev.wire.http1.events import RequestHead
 from lapdev.wire.mux import (
@@ -56,6 +57,7 @@ class TunnelServer:
         self._greetings: set[_Greeting] = set()
         self._leaving: tuple[float, str] | None = None
         """Until when sessions last, and why: nothing new is begun."""
+        self._watch = SleepWatch(self._woke, self._options.tunnel.wake_check_interval)
 
     @property
     def tunnels(self) -> list[Tunnel]:
@@ -121,8 +123,8 @@ class TunnelServer:
         """
         if hello.role != identity.role:
             raise violation(f"the credential is a {identity.role}'s, the hello a {hello.role}'s")
-        if hello.link:
-            raise violation("one link a session is spoken here")
+        if hello.link >= self._options.tunnel.links:
+            raise violation(f"{self._options.tunnel.links} links a session are spoken here")
         if hello.replaces and hello.replaces != hello.instance:
             self._end(
                 self._sessions.get((identity, hello.replaces)),
@@ -132,6 +134,9 @@ class TunnelServer:
         slot = (identity, hello.instance)
         tunnel = self._sessions.get(slot)
         resumed = tunnel is not None and hello.resume and tunnel.session == hello.session
+        if not resumed and hello.link:
+            websocket.close(CloseCode.NO_SESSION, "no such session")
+            return
         if not resumed and self._leaving is not None:
             websocket.close(CloseCode.GOING_AWAY, self._leaving[1])
             return
@@ -140,13 +145,20 @@ class TunnelServer:
             tunnel = self._begin(slot, hello)
         assert tunnel is not None
         websocket.send(encode_welcome(self._welcome(hello, resumed)))
-        tunnel.attach(websocket, resumed=resumed)
+        tunnel.attach(hello.link, websocket, resumed=resumed)
+        self._watch.start()
         get_logger().info(
             "tunnel_opened",
             tunnel_id=hello.session[:8],
+            link=hello.link,
             identity=f"{identity.role}:{identity.owner}",
             status="resumed" if resumed else "new",
         )
+
+    def _woke(self) -> None:
+        get_logger().info("sleep_noticed")
+        for tunnel in self.tunnels:
+            tunnel.probe()
 
     def greeting_over(self, greeting: _Greeting) -> None:
         self._greetings.discard(greeting)
@@ -154,7 +166,7 @@ class TunnelServer:
     def _begin(self, slot: tuple[Identity, str], hello: Hello) -> Tunnel:
         identity, instance = slot
         tunnel = Tunnel(
-            TunnelKey(identity, instance, hello.session, hello.link),
+            TunnelKey(identity, instance, hello.session),
             self._handler,
             self._options.tunnel,
             dialler=False,
@@ -163,6 +175,8 @@ class TunnelServer:
         def forget_when_closed() -> None:
             if tunnel.closed and self._sessions.get(slot) is tunnel:
                 del self._sessions[slot]
+                if not self._sessions:
+                    self._watch.stop()
 
         tunnel.on_down = forget_when_closed
         self._sessions[slot] = tunnel
@@ -182,6 +196,7 @@ class TunnelServer:
             stream_window=options.mux.stream_window,
             ping_interval_ms=int(options.mux.liveness.ping_interval * 1000),
             grace_ms=int(options.grace * 1000),
+            links=options.links,
         )
 
 

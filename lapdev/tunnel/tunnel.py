@@ -1,8 +1,9 @@
-"""One session with a peer, the same at both ends: streams, calls, and the connection of the hour.
+"""One session with a peer, the same at both ends: streams, calls, and the connections of the hour.
 
-A `Tunnel` outlives its connections. Whoever makes them (`uplink` dials, `server` accepts) attaches
-each one; here the session's wire machine is fed, its messages are sent once per loop tick, and its
-events become streams and calls. Deciding what a stream may reach is the handler's.
+A `Tunnel` outlives its connections, of which it has up to four, its links. Whoever makes them
+(`uplink` dials, `server` accepts) attaches each one; here the session's wire machine is fed, its
+messages are sent once per loop tick, and its events become streams and calls. Deciding what a
+stream may reach is the handler's.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from lapdev.errors import (
 )
 from lapdev.log import get_logger
 from lapdev.model import Identity
-from lapdev.net.websocket import Lost, Unheard, WebsocketConnection
+from lapdev.net.websocket import Lost, WebsocketConnection
 from lapdev.tunnel.calls import TunnelCalls
 from lapdev.tunnel.handler import TunnelHandler, TunnelKey
+from lapdev.tunnel.link import Link
+from lapdev.tunnel.memory import process_budget
 from lapdev.tunnel.options import TunnelOptions
 from lapdev.tunnel.stream import Stream
 from lapdev.wire.control import Message, Target, decode_target, encode_target
@@ -35,13 +38,13 @@ from lapdev.wire.mux.events import (
     EofReceived,
     Event,
     GoAwayReceived,
+    LinkSuperseded,
     ReplyReceived,
     Resumed,
     StreamAccepted,
     StreamEnded,
     StreamOpened,
 )
-from lapdev.wire.mux.frames import JOIN_BYTES
 
 _SESSION_OVER = frozenset(
     {
@@ -66,20 +69,24 @@ class Tunnel:
         self.options = options
         self.loop = asyncio.get_running_loop()
         self.resumed = False
-        """The connection of the hour carries on an earlier one's streams."""
+        """The connection that came last carries on an earlier one's streams."""
         self.draining = False
         """This process or the peer's is about to stop: open nothing new that can go elsewhere."""
         self.closed = False
         self.close_code = 0
         """The websocket close code the session ended with, if one did."""
         self.on_down: Callable[[], None] | None = None
-        """For the owner: the connection is gone, or the session is over."""
+        """For the owner: the last connection is gone, or the session is over."""
+        self.on_link_down: Callable[[int], None] | None = None
+        """For the dialling owner: this link wants another connection."""
         self.on_go_away: Callable[[float], None] | None = None
         """For the dialling owner: the peer's process stops within so many seconds."""
         self._handler = handler
-        self._mux = MuxConnection(dialler=dialler, options=options.mux)
-        self._websocket: WebsocketConnection | None = None
-        self._congested = False
+        self._mux = MuxConnection(dialler=dialler, options=options.mux, budget=process_budget())
+        self._links: dict[int, Link] = {}
+        """Those that have a connection."""
+        self._away: set[int] = set()
+        """Those that had one, and wait for the next."""
         self._flush_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -104,7 +111,12 @@ class Tunnel:
 
     @property
     def connected(self) -> bool:
-        return self._websocket is not None
+        return bool(self._links)
+
+    @property
+    def links(self) -> tuple[int, ...]:
+        """Those that have a connection."""
+        return self._mux.links
 
     @property
     def stream_count(self) -> int:
@@ -167,24 +179,35 @@ class Tunnel:
 
     # For the owner (uplink, server)
 
-    def attach(self, websocket: WebsocketConnection, *, resumed: bool) -> None:
-        """The session goes on over `websocket`, whose handshake is complete."""
-        if self._websocket is not None:
-            old = self._websocket
-            self._connection_gone(TunnelError("a newer connection carries the session"))
-            old.close(CloseCode.SUPERSEDED, "a newer connection carries the session")
+    def attach(self, number: int, websocket: WebsocketConnection, *, resumed: bool) -> None:
+        """The link has a connection, whose handshake is complete; an older one is closed."""
+        was_up = self.connected
+        older = self._links.pop(number, None)
+        if older is not None:
+            older.let_go()
+            older.websocket.close(CloseCode.SUPERSEDED, "a newer connection carries the link")
         if self._grace_timer is not None:
             self._grace_timer.cancel()
             self._grace_timer = None
-        self._websocket = websocket
-        websocket.listener = self
-        self._congested = False
+        self._away.discard(number)
+        self._links[number] = link = Link(self, self._mux, number, websocket)
         self.resumed = resumed
-        self._last_heard = self.loop.time()
-        self._mux.attach(0, self._last_heard, resumed=resumed)
+        self._mux.attach(number, link.last_heard, resumed=resumed)
         self._say_leaving()
         self.flush_soon()
-        self._guard(self._handler.tunnel_up, self)
+        if not was_up:
+            self._guard(self._handler.tunnel_up, self)
+
+    def renew(self, number: int) -> None:
+        """The dialler is asked for the link's next connection, which takes the older's place."""
+        self._mux.go_away(GoAwayScope.LINK, 0, "", number)
+        self.flush_soon()
+
+    def probe(self) -> None:
+        """The process was asleep: whether the peer is still there is asked at once."""
+        if self._links:
+            self._mux.probe(self.loop.time())
+            self._flush()
 
     def end(self, error: Exception, code: int = 0, reason: str = "") -> None:
         """The session is over: streams and calls fail with `error`. Idempotent."""
@@ -192,15 +215,15 @@ class Tunnel:
             return
         self.closed = True
         self.close_code = code
-        websocket, self._websocket = self._websocket, None
+        links, self._links = self._links, {}
         for timer in (self._timer, self._grace_timer):
             if timer is not None:
                 timer.cancel()
         self._timer = self._grace_timer = None
-        if websocket is not None:
-            websocket.listener = Unheard()
-            websocket.close(code or CloseCode.NORMAL, reason or str(error))
-        self._mux.detach(0)
+        for link in links.values():
+            link.let_go()
+            link.websocket.close(code or CloseCode.NORMAL, reason or str(error))
+            self._mux.detach(link.number)
         streams = list(self._mux.streams.values())
         for mux_stream in streams:
             self._mux.forget(mux_stream)
@@ -212,16 +235,18 @@ class Tunnel:
         self._guard(self._handler.tunnel_closed, self, error)
         if self.on_down is not None:
             self.on_down()
+        for number in links:
+            self._tell_link_down(number)
 
     async def aclose_with(self, code: int, reason: str) -> None:
         """Like `aclose`, telling the peer another code: 1001 when this process stops."""
-        websocket = self._websocket
-        if websocket is not None and code == CloseCode.GOING_AWAY:
+        websockets = [link.websocket for link in self._links.values()]
+        if code == CloseCode.GOING_AWAY:
             self._mux.go_away(GoAwayScope.PROCESS, 0, reason)
         self._flush()
         self.end(TunnelClosed(reason), code, reason)
         await self._calls.wait_ended()
-        if websocket is not None:
+        for websocket in websockets:
             await websocket.wait_closed()
 
     # For its streams
@@ -265,24 +290,17 @@ class Tunnel:
 
     def flush_soon(self) -> None:
         """What is to go leaves at the end of this loop tick, in one message."""
-        if not self._flush_due and self._websocket is not None:
+        if not self._flush_due and self._links:
             self._flush_due = True
             self.loop.call_soon(self._flush)
 
-    # WebsocketListener
+    # For its links
 
-    def websocket_opened(self, websocket: WebsocketConnection) -> None:
-        """Its handshake was over before it was attached."""
-
-    def bytes_received(self) -> None:
-        self._last_heard = now = self.loop.time()
-        self._mux.heard(0, now)
-
-    def message_received(self, websocket: WebsocketConnection, message: bytes) -> None:
+    def message_received(self, link: Link, message: bytes) -> None:
         try:
-            events = self._mux.receive_data(0, message)
+            events = self._mux.receive_data(link.number, message)
         except RemoteProtocolError as exc:
-            self._log("tunnel_violated", exc)
+            self._log("tunnel_violated", exc, link.number)
             error = TunnelClosed(f"the peer broke the protocol: {exc.detail}")
             self.end(error, exc.answer_status, exc.detail)
             return
@@ -292,29 +310,41 @@ class Tunnel:
             self._guard(self._dispatch, event)
         self.flush_soon()
 
-    def pause_writing(self) -> None:
-        self._congested = True
-
-    def resume_writing(self) -> None:
-        self._congested = False
-        self.flush_soon()
-
-    def websocket_lost(self, websocket: WebsocketConnection, lost: Lost) -> None:
+    def connection_lost(self, link: Link, lost: Lost) -> None:
         if lost.code in _SESSION_OVER:
-            self._log("tunnel_ended", lost)
+            self._log("tunnel_ended", lost, link.number)
             self.end(TunnelClosed(str(lost)), lost.code)
         else:
-            self._log("tunnel_lost", lost)
-            self._connection_gone(TunnelError(str(lost)))
+            self._connection_gone(link, TunnelError(str(lost)))
 
     # Inside
 
-    def _connection_gone(self, error: Exception) -> None:
-        if self._websocket is not None:
-            # It may still have to say that it is congested, or alive: not to us.
-            self._websocket.listener = Unheard()
-            self._websocket = None
-        self._mux.detach(0)
+    def _connection_gone(self, link: Link, error: Exception) -> None:
+        number = link.number
+        self._log("tunnel_lost", error, number)
+        self._drop(link)
+        self._mux.detach(number)
+        if self._links:
+            self._move_lost_links()
+        else:
+            self._all_gone(error)
+        self._tell_link_down(number)
+        self.flush_soon()
+
+    def _drop(self, link: Link) -> None:
+        link.let_go()
+        del self._links[link.number]
+        self._away.add(link.number)
+        self._last_heard = max(self._last_heard, link.last_heard)
+
+    def _move_lost_links(self) -> None:
+        """Their streams do not wait for a new connection: they go on over one that is there."""
+        if self._mux.dialler:
+            to = max(self._links.values(), key=lambda link: link.last_heard).number
+            for number in self._away:
+                self._mux.move(number, to)
+
+    def _all_gone(self, error: Exception) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -324,24 +354,28 @@ class Tunnel:
         if self.on_down is not None:
             self.on_down()
 
+    def _tell_link_down(self, number: int) -> None:
+        if self.on_link_down is not None:
+            self.on_link_down(number)
+
     def _grace_over(self) -> None:
         grace = self.options.grace
         self.end(TunnelClosed(f"the tunnel was away for longer than {grace:g} s"))
 
     def _flush(self) -> None:
         self._flush_due = False
-        websocket = self._websocket
-        if websocket is None:
+        if not self._links:
             return
-        while True:
-            messages = self._mux.data_to_send(0, 0 if self._congested else JOIN_BYTES)
-            for message in messages:
-                websocket.send(message)
+        sent = True
+        while sent:
+            sent = False
+            for link in tuple(self._links.values()):
+                for message in self._mux.data_to_send(link.number):
+                    link.websocket.send(message)
+                    sent = True
             for mux_stream in self._mux.take_writable():
                 if isinstance(mux_stream.owner, Stream):
                     self._guard(mux_stream.owner.room_arrived)
-            if not messages or self._congested:
-                break
         if self._idle is not None and not self._mux.streams:
             self._idle.set()
             self._idle = None
@@ -385,12 +419,16 @@ class Tunnel:
                 self._calls.reply_received(event)
             case GoAwayReceived(GoAwayScope.PROCESS, drain_seconds, _):
                 self._peer_leaves(drain_seconds)
+            case GoAwayReceived(GoAwayScope.LINK, _, _, link):
+                self._tell_link_down(link)
             case GoAwayReceived():
                 pass
-            case ConnectionDead():
-                self._dead()
-            case Resumed():
-                pass
+            case ConnectionDead(link):
+                self._dead(link)
+            case LinkSuperseded(link):
+                self._superseded(link)
+            case Resumed(link, links):
+                self._resumed(link, links)
 
     def _stream_opened(self, mux_stream: MuxStream, raw_target: dict[str, Any]) -> None:
         try:
@@ -420,12 +458,24 @@ class Tunnel:
         if self.on_go_away is not None:
             self.on_go_away(float(seconds))
 
-    def _dead(self) -> None:
-        websocket = self._websocket
-        if websocket is not None:
-            self._log("tunnel_lost", "the peer is silent")
-            self._connection_gone(TunnelError("the peer is silent"))
-            websocket.abort()
+    def _dead(self, number: int) -> None:
+        link = self._links.get(number)
+        if link is not None:
+            self._connection_gone(link, TunnelError("the peer is silent"))
+            link.websocket.abort()
+
+    def _superseded(self, number: int) -> None:
+        """The peer had lost the link before we knew; its streams are elsewhere by now."""
+        link = self._links.get(number)
+        if link is not None:
+            self._log("tunnel_lost", "the peer has moved its streams", number)
+            self._drop(link)
+            link.websocket.close(CloseCode.SUPERSEDED, "its streams have moved")
+
+    def _resumed(self, number: int, links: tuple[int, ...]) -> None:
+        for moved in links:
+            if moved != number:
+                self._log("tunnel_moved", f"its streams go on over link {number}", moved)
 
     def _guard(self, callback: Callable[..., None], *arguments: Any) -> None:
         """A failing callback must not take the tunnel with it."""
@@ -436,10 +486,11 @@ class Tunnel:
                 "tunnel_callback_failed", tunnel_id=self.session[:8], error=repr(exc), exc_info=exc
             )
 
-    def _log(self, event: str, error: object) -> None:
+    def _log(self, event: str, error: object, link: int) -> None:
         get_logger().info(
             event,
             tunnel_id=self.session[:8],
+            link=link,
             identity=f"{self.identity.role}:{self.identity.owner}",
             error=str(error),
         )

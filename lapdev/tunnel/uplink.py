@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
+from lapdev.log import get_logger
 from lapdev.net.tasks import Tasks
 from lapdev.tunnel.dial import UplinkOptions
 from lapdev.tunnel.dialler import Dialler
 from lapdev.tunnel.handler import TunnelHandler
+from lapdev.tunnel.sleep_watch import SleepWatch
 from lapdev.tunnel.tunnel import Tunnel
 
 
@@ -28,6 +30,7 @@ class Uplink:
         self._diallers: list[Dialler] = []
         """Oldest first; all but the last belong to processes that are stopping."""
         self._changed = asyncio.Event()
+        self._watch = SleepWatch(self._woke, options.tunnel.wake_check_interval)
 
     @property
     def tunnel(self) -> Tunnel | None:
@@ -42,7 +45,7 @@ class Uplink:
 
     async def run(self) -> None:
         """Stays connected until cancelled; then every session is over at both ends."""
-        async with Tasks() as tasks:
+        async with Tasks() as tasks, self._watching():
             while True:
                 dialler = Dialler(self._options, self._handler, self._changed.set)
                 dialler.on_failed = self._failed
@@ -76,6 +79,19 @@ class Uplink:
             await dialler.run()
         finally:
             self._diallers.remove(dialler)
+
+    @contextlib.asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        self._watch.start()
+        try:
+            yield
+        finally:
+            self._watch.stop()
+
+    def _woke(self) -> None:
+        get_logger().info("sleep_noticed", address=self._options.address)
+        for dialler in self._diallers:
+            dialler.woke()
 
     def _failed(self, error: Exception) -> None:
         if self.on_failed is not None:

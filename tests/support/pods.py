@@ -41,8 +41,7 @@ class Pod:
     def cut(self) -> None:
         """The connection is gone without a word."""
         assert self.uplink.tunnel is not None
-        assert self.uplink.tunnel._websocket is not None
-        self.uplink.tunnel._websocket.abort()
+        self.uplink.tunnel._links[0].websocket.abort()
 
     @property
     def calls(self) -> int:

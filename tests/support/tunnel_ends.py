@@ -212,11 +212,10 @@ class Ends:
         assert self.uplink.tunnel is not None
         return self.uplink.tunnel
 
-    def cut(self) -> None:
-        """The connection is gone, at both ends, without a close frame."""
-        websocket = self.tunnel._websocket
-        if websocket is not None:
-            websocket.abort()
+    def cut(self, *links: int) -> None:
+        """The connections of these links, or of all, are gone without a close frame."""
+        for number in links or self.tunnel.links:
+            self.tunnel._links[number].websocket.abort()
 
     def dial_as(self, watcher: Watcher, **changes: object) -> Uplink:
         """A second uplink, running."""
@@ -227,7 +226,7 @@ class Ends:
 
 @asynccontextmanager
 async def connected(
-    folder: Path, options: TunnelOptions = FAST, *, wait: bool = True
+    folder: Path, options: TunnelOptions = FAST, *, links: int = 1, wait: bool = True
 ) -> AsyncIterator[Ends]:
     """A dialler and an acceptor, connected if `wait`. Everything is closed at the end.
 
@@ -241,7 +240,13 @@ async def connected(
     await acceptor.start()
     watcher = Watcher()
     uplink_options = UplinkOptions(
-        address, "/_lapdev/tunnel/manager", "s3cret", "manager", "dialler-1", tunnel=options
+        address,
+        "/_lapdev/tunnel/manager",
+        "s3cret",
+        "manager",
+        "dialler-1",
+        links=links,
+        tunnel=options,
     )
     uplink = Uplink(uplink_options, watcher)
     try:

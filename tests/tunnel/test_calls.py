@@ -97,8 +97,7 @@ async def test_an_answer_that_is_no_message_fails_for_its_caller_only(tmp_path: 
         watcher.gate.clear()
         call = ends.tasks.spawn(failure_of(ends.tunnel.call(HELLO)), "call")
         await watcher.wait_until(lambda seen: bool(seen.calls))
-        websocket = ends.acceptor.tunnel._websocket
-        assert websocket is not None
+        websocket = ends.acceptor.tunnel._links[0].websocket
         websocket.send(encode(FrameType.REPLY, 1, True, {"name": "Nonsense", "body": {}}))
         assert "cannot be read" in str(await call)
         watcher.gate.set()

@@ -71,8 +71,7 @@ async def test_a_dialler_that_never_saw_its_welcome_begins_anew(tmp_path: Path) 
     async with connected(tmp_path) as ends:
         theirs, session = ends.acceptor.tunnel, ends.tunnel.session
         ends.uplink._diallers[0].tunnel = None  # as if WELCOME had been lost with its connection
-        websocket = theirs._websocket
-        assert websocket is not None
+        websocket = theirs._links[0].websocket
         websocket.abort()
         await ends.acceptor.watcher.wait_until(lambda seen: len(seen.up) == 2)
         assert ends.acceptor.watcher.up == [False, False]

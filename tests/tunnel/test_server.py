@@ -74,18 +74,16 @@ async def test_a_session_that_comes_back_before_its_loss_was_noticed_is_taken_ov
 ) -> None:
     async with connected(tmp_path) as ends:
         theirs = ends.acceptor.tunnel
-        old = theirs._websocket
-        assert old is not None
+        old = theirs._links[0].websocket
         with Peer(encode_hello(Hello("manager", "dialler-1", theirs.session, resume=True))) as peer:
             await peer.connect(f"{tmp_path}/s")
             welcome = decode_welcome(await peer.message())
             assert welcome.resumed
-            await ends.acceptor.watcher.wait_until(lambda seen: len(seen.down) == 1)
-            assert ends.acceptor.watcher.up == [False, True]
+            assert ends.acceptor.watcher.up == [False], "it was never down"
             old.pause_writing()  # its last words wait: no business of the new connection
-            assert not theirs._congested
+            assert not theirs._links[0].congested
             await old.wait_closed()
-        await ends.acceptor.watcher.wait_until(lambda seen: len(seen.up) == 3)
+        await ends.watcher.wait_until(lambda seen: seen.up == [False, True])
 
 
 class Peer:
@@ -135,7 +133,8 @@ class Peer:
     ("message", "code", "reason"),
     [
         (encode_hello(Hello("sidecar", "i", "s")), 1002, "role|hello a sidecar"),
-        (encode_hello(Hello("manager", "i", "s", link=1)), 1002, "one link"),
+        (encode_hello(Hello("manager", "i", "s", link=1)), 4404, "no such session"),
+        (encode_hello(Hello("manager", "i", "s", link=1, resume=True)), 4404, "no such session"),
         (encode_hello(Hello("manager", "i", "s", version=9)), 1002, "version 9"),
         (msgpack.packb([8, 1]), 1002, "HELLO"),
         (b"\xc1", 1007, "msgpack"),

@@ -149,8 +149,7 @@ async def test_a_peer_that_breaks_the_protocol_ends_the_session_and_a_new_one_be
         recorder, session = Recorder(), ends.tunnel.session
         ends.tunnel.open_stream(TARGET, recorder)
         await recorder.wait_until(lambda seen: seen.accepted)
-        websocket = ends.tunnel._websocket
-        assert websocket is not None
+        websocket = ends.tunnel._links[0].websocket
         websocket.send(encode(FrameType.DATA, 1, 999, b"not in its place"))
         await recorder.wait_until(lambda seen: bool(seen.lost))
         assert isinstance(recorder.lost[0], TunnelClosed)
@@ -210,8 +209,7 @@ async def test_a_silent_peer_is_given_up_and_the_session_goes_on_over_a_new_conn
         ends.acceptor.watcher.serve = echoing
         stream = ends.tunnel.open_stream(TARGET, recorder)
         await recorder.wait_until(lambda seen: seen.accepted)
-        websocket = ends.acceptor.tunnel._websocket
-        assert websocket is not None
+        websocket = ends.acceptor.tunnel._links[0].websocket
         assert websocket._transport is not None
         websocket._transport.pause_reading()  # it hears nothing, and so does not answer
         stream.write(b"are you there?")
