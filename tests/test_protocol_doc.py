@@ -19,9 +19,11 @@ from lapdev.wire.control import (
     encode_target,
 )
 from lapdev.wire.mux.frames import (
+    FURTHER,
     LAYOUT,
     MAX_DATA_BYTES,
     MAX_MESSAGE_BYTES,
+    MAX_MISSING_RANGES,
     RESUME_ENTRIES,
     CloseCode,
     FrameType,
@@ -71,6 +73,12 @@ def test_the_table_of_frames_is_the_codes_layout() -> None:
     }
 
 
+def test_fields_that_may_follow_are_documented_after_the_others() -> None:
+    for kind, further in FURTHER.items():
+        fields = [FrameType(kind).name, *(name for name, _ in (*LAYOUT[kind], *further))]
+        assert f"**{fields[0]}** `[{int(kind)}, {', '.join(fields[1:])}]`" in TEXT
+
+
 def test_the_handshakes_examples_are_valid_and_their_keys_are_documented() -> None:
     for name, hexadecimal, text in EXAMPLES:
         wire = bytes.fromhex(hexadecimal.replace(" ", ""))
@@ -109,5 +117,5 @@ def test_every_kind_of_target_is_documented_with_its_keys() -> None:
 def test_every_close_code_and_limit_is_documented() -> None:
     for code in CloseCode:
         assert re.search(rf"^\| {int(code)} \| ", TEXT, re.MULTILINE), code
-    for number in (MAX_MESSAGE_BYTES, MAX_DATA_BYTES, RESUME_ENTRIES):
+    for number in (MAX_MESSAGE_BYTES, MAX_DATA_BYTES, RESUME_ENTRIES, MAX_MISSING_RANGES):
         assert f"{number:,}" in TEXT

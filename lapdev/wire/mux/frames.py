@@ -57,7 +57,6 @@ class CloseCode(IntEnum):
     INVALID_DATA = 1007  # not msgpack
     MESSAGE_TOO_BIG = 1009
     NO_SESSION = 4404  # a further link of a session that is not held here
-    NO_SUCH_SESSION = 4404  # a further link of a session that is not held
     HANDSHAKE_TIMEOUT = 4408
     REPLACED = 4409  # a newer session of the same instance took over
     SUPERSEDED = 4410  # the link has a newer connection, or its streams have moved
