@@ -17,6 +17,7 @@ from benchmarks.tunnel.machine import (
     ENDS_CPU,
     LOAD_CPU,
     Here,
+    MeasurementError,
     Place,
     free_ports,
     memory_kib,
@@ -24,7 +25,7 @@ from benchmarks.tunnel.machine import (
     started,
 )
 from benchmarks.tunnel.report import DIRECT, Report
-from benchmarks.tunnel.stand import MeasurementError, Stand, stand
+from benchmarks.tunnel.stand import Stand, stand
 from tests.support.packet_path import ADDRESSES, Conditions, packet_path
 
 Measure = Callable[[Stand], dict[str, float]]
@@ -93,7 +94,10 @@ def run(plan: Plan, report: Report, say: Callable[[str], None]) -> None:
                     say(_case(route))
             for tls in (True, False):
                 if plan.only.search(f"crowd of {plan.tunnels} tunnels"):
-                    _crowd(plan, report, keys, tls=tls)
+                    try:
+                        _crowd(plan, report, keys, tls=tls)
+                    except MeasurementError as exc:
+                        report.fail("crowd", "wss" if tls else "ws", exc)
 
 
 def _loopback(plan: Plan, report: Report, keys: Keys, say: Callable[[str], None]) -> None:
@@ -216,4 +220,4 @@ def _crowd(plan: Plan, report: Report, keys: Keys, *, tls: bool) -> None:
 def _expect(process: subprocess.Popen[bytes], line: bytes, log: Path) -> None:
     assert process.stdout is not None
     if process.stdout.readline() != line:
-        raise SystemExit(f"benchmarks: the crowd ended:\n{log.read_text()[-2000:]}")
+        raise MeasurementError(f"the crowd ended: {log.read_text()[-300:]}")

@@ -6,12 +6,15 @@ Within a class the ciphers are of one kind: AES-GCM, or none.
 
 from __future__ import annotations
 
+import secrets
+import socket
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.tunnel.machine import ENDS_CPU, Place, Started, python
+from benchmarks.tunnel.machine import ENDS_CPU, READY_TIMEOUT, Place, Started, python
 from benchmarks.tunnel.peers import find
 
 ENCRYPTED, PLAIN = "encrypted", "plain"
@@ -45,6 +48,24 @@ class Site:
         self, arguments: list[str], environment: dict[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
         return self.started.run(self.far, arguments, cpu=ENDS_CPU, environment=environment)
+
+    def wait_listening(self) -> None:
+        """The server end accepts the client's.
+
+        Raises:
+            OSError: not within `READY_TIMEOUT`.
+        """
+        deadline = time.monotonic() + READY_TIMEOUT
+        while True:
+            self.started.check()
+            try:
+                with self.near.entered():
+                    socket.create_connection((self.near.address, self.port), timeout=2.0).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
 
     def write(self, name: str, text: str) -> str:
         file = self.folder / name
@@ -88,6 +109,25 @@ class Contestant:
 
 
 def _lapdev(site: Site, *, tls: bool) -> Ends:
+    """`lapdev serve --role cloud` and `lapdev expose --tcp`, as anybody would run them."""
+    token = site.write("token", secrets.token_urlsafe())
+    Path(token).chmod(0o600)
+    cloud = python("lapdev", "serve", "--role", "cloud", "--listen", site.tunnel)
+    cloud += ["--data-dir", str(site.folder), "--bootstrap-token-file", token, "--admin", ""]
+    cloud += ["--tcp-previews", f"127.0.0.1:{site.visit}-{site.visit}", "--log-level", "error"]
+    expose = python("lapdev", "expose", "--tcp", "--port", str(site.visit), "--json")
+    expose += [f"127.0.0.1:{site.backend}", "--token-file", token]
+    url, environment = f"http://{site.tunnel}", {"XDG_STATE_HOME": str(site.folder)}
+    if tls:
+        cloud += ["--tls-cert", site.keys.certificate, "--tls-key", site.keys.key]
+        url, environment["LAPDEV_CA_FILE"] = f"https://{site.tunnel}", site.keys.certificate
+    server = site.server(cloud)
+    site.wait_listening()
+    return server, site.client([*expose, "--server", url], environment)
+
+
+def _bare(site: Site, *, tls: bool) -> Ends:
+    """The same tunnel without the cloud around it."""
     route = f"{site.visit}:{site.backend}"
     cloud = python("benchmarks.tunnel.ends", "cloud", site.tunnel, route)
     url, environment = f"http://{site.tunnel}", {}
@@ -104,6 +144,14 @@ def _lapdev_plain(site: Site) -> Ends:
 
 def _lapdev_tls(site: Site) -> Ends:
     return _lapdev(site, tls=True)
+
+
+def _bare_plain(site: Site) -> Ends:
+    return _bare(site, tls=False)
+
+
+def _bare_tls(site: Site) -> Ends:
+    return _bare(site, tls=True)
 
 
 def _chisel(site: Site) -> Ends:
@@ -168,10 +216,12 @@ def _rathole(site: Site) -> Ends:
 
 CONTESTANTS = (
     Contestant("lapdev wss", ENCRYPTED, _lapdev_tls),
+    Contestant("bare wss", ENCRYPTED, _bare_tls),
     Contestant("chisel", ENCRYPTED, _chisel),
     Contestant("frp", ENCRYPTED, _frp_tls),
     Contestant("ssh -R", ENCRYPTED, _ssh),
     Contestant("lapdev ws", PLAIN, _lapdev_plain),
+    Contestant("bare ws", PLAIN, _bare_plain),
     Contestant("frp no tls", PLAIN, _frp_plain),
     Contestant("rathole", PLAIN, _rathole),
 )

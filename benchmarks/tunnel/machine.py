@@ -25,6 +25,11 @@ PROJECT = Path(__file__).resolve().parents[2]
 ENDS_CPU = 0
 LOAD_CPU = 1
 STOP_TIMEOUT = 10.0
+READY_TIMEOUT = 30.0
+
+
+class MeasurementError(Exception):
+    """The measurement counts for nothing, and why."""
 
 
 class Place(Protocol):
@@ -112,12 +117,12 @@ class Started:
         """Every process still runs.
 
         Raises:
-            SystemExit: one has ended; shows what it wrote.
+            MeasurementError: one has ended; shows what it wrote.
         """
         for process in self.processes:
             if process.poll() is not None:
-                raise SystemExit(
-                    f"benchmarks: {process.args!r} ended with {process.returncode}:\n"
+                raise MeasurementError(
+                    f"{process.args!r} ended with {process.returncode}:\n"
                     + self.log.read_text(errors="replace")[-2000:]
                 )
 

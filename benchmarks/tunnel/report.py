@@ -28,7 +28,7 @@ class Report:
             values[name].append(value)
 
     def fail(self, case: str, contestant: str, why: object) -> None:
-        self.failures.append(f"{case}, {contestant}: {' '.join(str(why).split())[:200]}")
+        self.failures.append(f"{case}, {contestant}: {' '.join(str(why).split())[-300:]}")
 
     def save(self, file: Path) -> None:
         content = {"about": self.about, "cases": self.cases, "failures": self.failures}

@@ -18,6 +18,8 @@ from benchmarks.tunnel.contestants import Contestant, Keys, Site
 from benchmarks.tunnel.loads import REQUEST
 from benchmarks.tunnel.machine import (
     LOAD_CPU,
+    READY_TIMEOUT,
+    MeasurementError,
     Place,
     Started,
     cpu_seconds,
@@ -29,7 +31,6 @@ from benchmarks.tunnel.machine import (
 )
 from benchmarks.tunnel.peers import find
 
-READY_TIMEOUT = 30.0
 MEMORY = "/dev/shm"
 BULK_BYTES = 1 << 40
 LOADS = "benchmarks.tunnel.loads"
@@ -48,10 +49,6 @@ http {{
   }}
 }}
 """
-
-
-class MeasurementError(Exception):
-    """The measurement counts for nothing, and why."""
 
 
 @dataclass(slots=True)
@@ -157,8 +154,10 @@ class Stand:
 
 
 def _milliseconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
-    return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
+    found = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text)
+    if found is None:
+        raise MeasurementError(f"no answer: wrk told {text}")
+    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}[found[2]]
 
 
 def _start_backend(
