@@ -49,6 +49,30 @@ def _admin(default: str) -> Any:
     )
 
 
+def _tls_cert() -> Any:
+    return _setting(
+        "",
+        "PEM file with the certificate of the public listener, and its chain; empty: no TLS",
+        kind="path",
+    )
+
+
+def _tls_key() -> Any:
+    return _setting("", "PEM file with the certificate's private key", kind="path")
+
+
+def _ca_file() -> Any:
+    return _setting(
+        "",
+        "PEM file with authorities to believe beside the machine's own, or the cloud's certificate",
+        kind="path",
+    )
+
+
+def _tunnel_links(default: int) -> Any:
+    return _setting(default, "connections that the tunnel to the cloud is made of, 1 to 4")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudSettings:
     """The cloud: preview edge, tunnels, API."""
@@ -66,6 +90,8 @@ class CloudSettings:
         "listener that serves previews only: the way there for pods of this machine",
         kind="address",
     )
+    tls_cert: str = _tls_cert()
+    tls_key: str = _tls_key()
     tcp_previews: str = _setting(
         "", "HOST:FIRST-LAST, where raw TCP previews are served; empty: there are none"
     )
@@ -78,7 +104,8 @@ class CloudSettings:
     )
     domain: str = _setting("lapdev.localhost", "preview URLs are one label below this name")
     public_url: str = _setting(
-        "", "what users type to reach the API; empty: http://DOMAIN:PORT, with the port of listen"
+        "",
+        "what users type to reach the API; empty: http(s)://DOMAIN:PORT, with the port of listen",
     )
     cluster_name: str = _setting("local", "name of the cluster the cluster token belongs to")
     cluster_token_file: str = _setting(
@@ -98,6 +125,8 @@ class ManagerSettings:
     role: ClassVar[str] = "manager"
 
     cloud: str = _setting("http://127.0.0.1:8080", "where the cloud is", kind="dial")
+    ca_file: str = _ca_file()
+    tunnel_links: int = _tunnel_links(2)
     token: str = _setting("", "the cluster token; instead of token_file", kind="secret")
     token_file: str = _setting("", "file with the cluster token", kind="path")
     driver: str = _setting("local", "what runs pods", choices=("local",))
@@ -161,6 +190,8 @@ class DevboxSettings:
     role: ClassVar[str] = "devbox"
 
     server: str = _setting("", "where the cloud is; empty: as the client file says", kind="dial")
+    ca_file: str = _ca_file()
+    tunnel_links: int = _tunnel_links(1)
     token: str = _setting("", "the API token; instead of token_file", kind="secret")
     token_file: str = _setting(
         "", "file with the API token; empty: as the client file says", kind="path"
@@ -190,6 +221,8 @@ class EmbeddedSettings:
     runtime_dir: str = _setting(
         "", "sockets and pods' files; empty: a private directory, removed at the end", kind="path"
     )
+    tls_cert: str = _tls_cert()
+    tls_key: str = _tls_key()
     domain: str = _setting("lapdev.localhost", "preview URLs are one label below this name")
     tcp_previews: str = _setting(
         "127.0.0.1:20000-20099",

@@ -18,6 +18,7 @@ from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, TunnelRefus
 from lapdev.model import RoleName
 from lapdev.net.process import notify_ready
 from lapdev.net.tasks import Tasks
+from lapdev.net.way_out import WayOut
 from lapdev.settings import DevboxSettings
 from lapdev.tunnel import Uplink, UplinkOptions, new_id
 
@@ -26,14 +27,16 @@ TUNNEL_PATH = "/_lapdev/tunnel/devbox"
 Report = Callable[[DevboxStatus], None]
 
 
-def uplink_options(account: Account) -> UplinkOptions:
-    """How this process dials the account's cloud."""
+def uplink_options(account: Account, links: int = 1) -> UplinkOptions:
+    """How this process dials the account's cloud, over so many connections."""
     return UplinkOptions(
         address=account.server,
         path=TUNNEL_PATH,
         token=account.token,
         role=RoleName.DEVBOX,
         instance=new_id(),
+        way=WayOut.from_environ(os.environ, account.ca_file),
+        links=links,
     )
 
 
@@ -44,7 +47,8 @@ def dial_error(error: Exception, server: str) -> LapdevError:
             f"{server} does not take this token",
             hint="set LAPDEV_TOKEN_FILE to a file with a valid one",
         )
-    return ConnectFailed(f"{server}: {str(error) or type(error).__name__}")
+    hint = error.hint if isinstance(error, LapdevError) else ""
+    return ConnectFailed(f"{server}: {str(error) or type(error).__name__}", hint=hint)
 
 
 class Devbox:
@@ -55,13 +59,13 @@ class Devbox:
         self.proxy_address = ""
         self._on_change = on_change
         self._account = find_account(
-            settings.server, settings.token_file, os.environ, settings.token
+            settings.server, settings.token_file, os.environ, settings.token, settings.ca_file
         )
         self._device = this_device(state_dir(os.environ, settings.state_dir))
         self._tasks = Tasks()
         self.session = Session(self._device, settings.environment, self._tasks, self._changed)
         self._proxy = Proxy(self.session)
-        self._uplink = Uplink(uplink_options(self._account), self.session)
+        self._uplink = Uplink(uplink_options(self._account, settings.tunnel_links), self.session)
         self._uplink.on_failed = self._dial_failed
 
     async def __aenter__(self) -> Self:

@@ -65,17 +65,19 @@ def expose(target: str, tcp: bool, name: str | None, port: int | None, **given: 
         port=port or 0,
         watch=as_json or sys.stdout.isatty(),
     )
-    account = find_account(settings.server, settings.token_file, os.environ, settings.token)
+    account = find_account(
+        settings.server, settings.token_file, os.environ, settings.token, settings.ca_file
+    )
     # What is worth a warning is told in our own words.
     level = "error" if settings.log_level == "warning" else settings.log_level
     log.configure(settings.role, level)
     tune_malloc()
     reports = JsonLines() if as_json else Shown(exposing, sys.stdout.isatty())
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(run(exposing, account, reports))
+        runner.run(run(exposing, account, reports, settings.tunnel_links))
 
 
-async def run(exposing: Exposing, account: Account, reports: Reports) -> None:
+async def run(exposing: Exposing, account: Account, reports: Reports, links: int = 1) -> None:
     """Exposed until SIGTERM or SIGINT.
 
     Raises:
@@ -84,7 +86,7 @@ async def run(exposing: Exposing, account: Account, reports: Reports) -> None:
     with stop_signals() as stop:
         async with Tasks() as tasks:
             exposer = Exposer(exposing, tasks, reports)
-            uplink = Uplink(uplink_options(account), exposer)
+            uplink = Uplink(uplink_options(account, links), exposer)
 
             def failed(error: Exception) -> None:
                 exposer.dial_failed(dial_error(error, account.server))

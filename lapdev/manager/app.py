@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -25,6 +26,7 @@ from lapdev.net.http_server import HttpServer
 from lapdev.net.listener import listen
 from lapdev.net.process import notify_ready, stop_signals
 from lapdev.net.tasks import Tasks
+from lapdev.net.way_out import WayOut
 from lapdev.settings import ManagerSettings, read_secret
 from lapdev.tunnel import TunnelServer, Uplink, UplinkOptions, new_id
 
@@ -74,7 +76,17 @@ async def run(settings: ManagerSettings) -> None:
         link = CloudLink(reconciler, reports, Openers(streams, logs), tasks, place)
         instance, replaced = _instance(runtime_dir)
         uplink = Uplink(
-            UplinkOptions(settings.cloud, CLOUD_PATH, token, "manager", instance, replaced), link
+            UplinkOptions(
+                settings.cloud,
+                CLOUD_PATH,
+                token,
+                "manager",
+                instance,
+                replaced,
+                way=WayOut.from_environ(os.environ, settings.ca_file),
+                links=settings.tunnel_links,
+            ),
+            link,
         )
         admin = AdminServer(
             settings.admin,
@@ -139,6 +151,7 @@ def _driver(
         isolation=settings.isolation,
         volumes_dir=Path(settings.data_dir, "volumes") if settings.data_dir else None,
         edge=edge,
+        ca_file=settings.ca_file,
     )
     return LocalDriver(options, tokens)
 

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lapdev.errors import LapdevError, RemoteProtocolError, TunnelClosed, TunnelRefused
+from lapdev.errors import ConfigError, LapdevError, RemoteProtocolError, TunnelClosed, TunnelRefused
 from lapdev.model import RoleName
 from lapdev.net.address import TcpAddress, parse_address
 from lapdev.net.listener import dial
@@ -15,6 +15,7 @@ from lapdev.net.way_out import WayOut
 from lapdev.net.websocket import ClientTarget, Lost, WebsocketConnection, WebsocketOptions
 from lapdev.tunnel.options import TunnelOptions
 from lapdev.wire.mux import SUBPROTOCOL, CloseCode, Hello, Welcome, decode_welcome, encode_hello
+from lapdev.wire.mux.frames import MAX_LINKS
 
 
 def new_id() -> str:
@@ -40,6 +41,13 @@ class UplinkOptions:
     links: int = 1
     """Connections of one session, as far as the acceptor takes so many."""
     tunnel: TunnelOptions = field(default_factory=TunnelOptions)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.links <= MAX_LINKS:
+            raise ConfigError(
+                f"a tunnel of {self.links} links",
+                hint=f"set tunnel_links to a number from 1 to {MAX_LINKS}",
+            )
 
 
 class Welcomed(Protocol):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lapdev.errors import (
+    ConfigError,
     RemoteProtocolError,
     TunnelRefused,
 )
@@ -139,3 +140,9 @@ async def test_an_acceptor_that_never_answers_is_given_up(tmp_path: Path) -> Non
     for exchange in silent:
         exchange.abort()
     await http.aclose()
+
+
+@pytest.mark.parametrize("links", [0, 5])
+def test_a_number_of_links_that_cannot_be_is_said_at_once(links: int) -> None:
+    with pytest.raises(ConfigError, match=f"{links} links"):
+        UplinkOptions("unix:/s", "/t", "x", "manager", "i", links=links)
