@@ -52,6 +52,7 @@ def _measure_return(stage: Stage, others: Crowd) -> None:
 async def cloud_stopped(stage: Stage) -> None:
     """SIGTERM: what ends within its drain time is not cut, nothing new is taken."""
     world = stage.world
+    flying = list(stage.history.running.values())
     with stage.fault("cloud stopped"):
         code, seconds = await world.cloud.stop()
         stage.measure("exit after s", seconds, DRAIN_SECONDS + 1)
@@ -59,7 +60,7 @@ async def cloud_stopped(stage: Stage) -> None:
         stage.renewed.add("cloud")
         await world.cloud.start()
         await world.wait_serving()
-    cut = [each for each in stage.history.operations if each.outcome == Outcome.CUT]
+    cut = [each for each in flying if each.outcome == Outcome.CUT]
     codes = [each.detail for each in cut if each.kind == Kind.WEBSOCKET]
     away = [each for each in codes if "1001" in each]
     stage.measure("websockets told 1001", len(away))

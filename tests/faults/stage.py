@@ -95,23 +95,14 @@ class Stage:
 
     def tunnel_lines(self, event: str, **values: object) -> list[dict[str, object]]:
         """The cloud's log lines of the first tenant's tunnels."""
-        others = self._other_identities()
+        own = self.world.cluster_ids.get("main")
         return [
             line
             for line in self.world.cloud.log()
             if line["event"] == event
-            and str(line.get("identity", "")) not in others
+            and own in (None, str(line.get("identity", "")).rpartition(":")[2])
             and all(line.get(name) == value for name, value in values.items())
         ]
-
-    def _other_identities(self) -> set[str]:
-        """Of the healthy tenant: the tunnels that were never lost by our doing."""
-        healthy = self.world.tenants.get("healthy")
-        if healthy is None:
-            return set()
-        opened = [line for line in self.world.cloud.log() if line["event"] == OPENED]
-        main = {line.get("tunnel_id") for line in self.world.manager.log() if "tunnel_id" in line}
-        return {str(line["identity"]) for line in opened if line.get("tunnel_id") not in main}
 
 
 Body = Callable[[Stage], Awaitable[None]]

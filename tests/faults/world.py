@@ -57,6 +57,8 @@ class World:
     tenants: dict[str, Tenant] = field(default_factory=dict)
     more: list[Role] = field(default_factory=list)
     """Others that take part in a fault."""
+    cluster_ids: dict[str, str] = field(default_factory=dict)
+    """By their names: what managers are called in the cloud's log."""
     dialling: list[int] = field(default_factory=list)
     """Processes that hold the link that is hit, beside the manager."""
     link_up: Callable[[], Any] = None  # type: ignore[assignment]
@@ -282,6 +284,8 @@ async def world(
                 await manager.start()
             for each in made.tenants.values():
                 await _furnish(made, each)
+            listed = (await made.api("GET", "/clusters"))["clusters"]
+            made.cluster_ids = {each["name"]: each["id"] for each in listed}
             made.cloud.away.clear()
             yield made
         finally:
