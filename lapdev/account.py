@@ -35,10 +35,16 @@ class Account:
     server: str
     """`http(s)://host[:port]` or `unix:PATH`."""
     token: str = field(repr=False)
+    ca_file: str = ""
+    """Authorities to believe beside the machine's own."""
 
 
 def find_account(
-    server: str | None, token_file: str | None, environ: Mapping[str, str], token: str = ""
+    server: str | None,
+    token_file: str | None,
+    environ: Mapping[str, str],
+    token: str = "",
+    ca_file: str = "",
 ) -> Account:
     """Each part from what is given, else the environment, else the client file.
 
@@ -58,10 +64,13 @@ def find_account(
         raise ConfigError(
             f"server {chosen!r:.100} is not an address", hint="write http://host:port"
         )
+    ca_file = ca_file or environ.get("LAPDEV_CA_FILE", "")
+    if not ca_file and known.get("server") == chosen:
+        ca_file = known.get("ca_file", "")
     if token_file and not token:
-        return Account(chosen, _read_token(Path(token_file)))
+        return Account(chosen, _read_token(Path(token_file)), ca_file)
     if token := token or environ.get("LAPDEV_TOKEN", ""):
-        return Account(chosen, _checked(token.strip(), "LAPDEV_TOKEN"))
+        return Account(chosen, _checked(token.strip(), "LAPDEV_TOKEN"), ca_file)
     path = environ.get("LAPDEV_TOKEN_FILE")
     # The client file's token is for its own server; sent elsewhere, it would be given away.
     if not path and known.get("server") == chosen:
@@ -70,7 +79,7 @@ def find_account(
         raise ConfigError(
             f"no token is known for {chosen}", hint="set LAPDEV_TOKEN_FILE or LAPDEV_TOKEN"
         )
-    return Account(chosen, _read_token(Path(path)))
+    return Account(chosen, _read_token(Path(path)), ca_file)
 
 
 def known_server(server: str | None, environ: Mapping[str, str]) -> str:

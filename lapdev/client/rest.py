@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
@@ -12,6 +13,8 @@ import httpx
 
 from lapdev.account import Account
 from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, UpstreamClosed, UpstreamError
+from lapdev.net.tls import dial_failure
+from lapdev.net.way_out import WayOut
 
 CALL_TIMEOUT = 30.0
 DELETE_TIMEOUT = 120.0
@@ -42,12 +45,15 @@ class RestClient:
         self._server = server
         base = "http://localhost" if socket_path else server
         loopback = socket_path is not None or is_loopback(httpx.URL(base).host)
-        transport = _LocalNames(uds=socket_path) if loopback else None
+        way = WayOut(account.ca_file)
+        verify: ssl.SSLContext | bool = way.context() if base.startswith("https:") else True
+        transport = _LocalNames(uds=socket_path, verify=verify) if loopback else None
         self._client = httpx.Client(
             base_url=f"{base}/api/v1",
             headers={"authorization": f"Bearer {account.token}"},
             timeout=timeout,
             transport=transport,
+            verify=verify,
             trust_env=not loopback,  # no proxy of the environment leads back to this machine
         )
 
@@ -118,6 +124,11 @@ class RestClient:
             ) from exc
 
     def _unreachable(self, exc: httpx.HTTPError) -> ConnectFailed:
+        cause: BaseException | None = exc
+        while cause is not None:  # httpx and httpcore each wrap it
+            if isinstance(cause, ssl.SSLError):
+                return dial_failure(self._server, cause)
+            cause = cause.__cause__ or cause.__context__
         return ConnectFailed(
             f"cannot reach {self._server}: {exc}",
             hint="check that the server runs and that LAPDEV_SERVER names it",
@@ -148,7 +159,9 @@ class _LocalNames(httpx.HTTPTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.host.endswith(".localhost"):
-            # The Host header was made from the original URL and stays.
+            # The Host header was made from the original URL and stays, and so does the name that
+            # the certificate must be for.
+            request.extensions = {**request.extensions, "sni_hostname": request.url.host}
             request.url = request.url.copy_with(host="127.0.0.1")
         return super().handle_request(request)
 

@@ -30,6 +30,7 @@ from lapdev.net.http_server import HttpServer
 from lapdev.net.listener import listen
 from lapdev.net.process import notify_ready, stop_signals
 from lapdev.net.tasks import Tasks
+from lapdev.net.tls import certificate_of
 from lapdev.settings import CloudSettings
 from lapdev.store import Store, no_tcp_ports
 from lapdev.tunnel import TunnelServer
@@ -42,6 +43,7 @@ async def run(settings: CloudSettings) -> None:
     """The cloud serves until SIGTERM or SIGINT, then drains."""
     log.configure("cloud", settings.log_level)
     data_dir = _data_dir(settings)
+    certificate = certificate_of(settings.tls_cert, settings.tls_key)
     access = log.AccessLog(log.stderr_write, "cloud", level=settings.log_level)
     async with contextlib.AsyncExitStack() as stack:
         stop = stack.enter_context(stop_signals())
@@ -85,8 +87,8 @@ async def run(settings: CloudSettings) -> None:
         server = HttpServer(front.handle)
         pods = HttpServer(PreviewsOnly(settings.domain, edge).handle)
         # Last, because whoever waited in an inherited socket's backlog is served at once.
-        public = await listen(settings.listen, server.connection)
-        urls.served_at(public.address)
+        public = await listen(settings.listen, server.connection, tls=certificate)
+        urls.served_at(public.address, tls=certificate is not None)
         _warn_of_strangers(public.address)
         if tcp_range is not None:
             _warn_of_strangers(TcpAddress(tcp_range.host, tcp_range.first))

@@ -201,7 +201,7 @@ def _scope(exchange: Exchange) -> Message:
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": f"1.{request.minor}",
         "method": request.method.decode("latin-1"),
-        "scheme": "http",
+        "scheme": "https" if exchange.connection.tls else "http",
         "path": unquote_to_bytes(raw_path).decode("utf-8", "replace"),
         "raw_path": raw_path,
         "query_string": query,

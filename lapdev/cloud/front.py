@@ -27,16 +27,17 @@ class PreviewUrls:
         # Every address of the machine is none to connect to.
         self._tcp_host = domain if tcp_host in ("", "0.0.0.0", "::") else tcp_host
         self._port = 80
+        self._tls = False
         self._configured = False
         if public_url:
             address = parse_address(public_url)
             assert isinstance(address, TcpAddress)  # the settings take nothing else
-            self._port, self._configured = address.port, True
+            self._port, self._tls, self._configured = address.port, address.tls, True
 
-    def served_at(self, address: Address) -> None:
+    def served_at(self, address: Address, *, tls: bool = False) -> None:
         """Without a configured URL, the port we really listen on is the one to type."""
         if not self._configured and isinstance(address, TcpAddress):
-            self._port = address.port
+            self._port, self._tls = address.port, tls
 
     def of(self, preview: PreviewUrl) -> str:
         """The whole URL of a preview."""
@@ -49,8 +50,8 @@ class PreviewUrls:
     def _of(self, label: str, tcp_port: int | None) -> str:
         if tcp_port is not None:
             return f"tcp://{TcpAddress(self._tcp_host, tcp_port)}"
-        port = f":{self._port}" if self._port != 80 else ""
-        return f"http://{label}.{self._domain}{port}"
+        port = f":{self._port}" if self._port != (443 if self._tls else 80) else ""
+        return f"http{'s' if self._tls else ''}://{label}.{self._domain}{port}"
 
 
 class Front:

@@ -58,12 +58,13 @@ def _forwarded(exchange: Exchange, exchange_id: str) -> Headers:
     peer = "unknown" if exchange.connection.peer == "unix" else exchange.connection.peer
     authority = header(exchange.request.headers, b"host") or exchange.request.host
     port = authority.rpartition(b":")[2]
+    proto, default_port = (b"https", b"443") if exchange.connection.tls else (b"http", b"80")
     node = f'"[{peer}]"' if ":" in peer else peer
     return [
         (b"x-forwarded-for", peer.encode()),
-        (b"x-forwarded-proto", b"http"),
+        (b"x-forwarded-proto", proto),
         (b"x-forwarded-host", authority),
-        (b"x-forwarded-port", port if port.isdigit() else b"80"),
-        (b"forwarded", b'for=%s;host="%s";proto=http' % (node.encode(), authority)),
+        (b"x-forwarded-port", port if port.isdigit() else default_port),
+        (b"forwarded", b'for=%s;host="%s";proto=%s' % (node.encode(), authority, proto)),
         (b"x-request-id", exchange_id.encode()),
     ]

@@ -78,6 +78,8 @@ class SidecarLaunch:
     """Where the pod's containers listen."""
     bind_host: str = "0.0.0.0"
     admin: str = "127.0.0.1:15090"
+    ca_file: str = ""
+    """Authorities to believe beside the machine's own."""
 
 
 class PodCredentials(Protocol):

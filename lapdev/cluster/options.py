@@ -47,6 +47,8 @@ class LocalOptions:
     """Where claims are kept, a folder per namespace; None: `volumes` below `runtime_dir`."""
     edge: EdgeDoor | None = None
     """None: pods reach no preview URL."""
+    ca_file: str = ""
+    """Authorities that sidecars believe beside the machine's own."""
     limits: bool = True
     """Memory and CPU limits of containers are kept where the machine allows it."""
 

@@ -112,7 +112,13 @@ def sidecar_launch(
 ) -> SidecarLaunch:
     """With a token of its own for every start: what a dead process knew is worth nothing."""
     identity = dataclasses.replace(plan.identity, pod=place.name)
-    launch = SidecarLaunch(identity, plan.ports, options.manager_address, issue(identity))
+    launch = SidecarLaunch(
+        identity,
+        plan.ports,
+        options.manager_address,
+        issue(identity),
+        ca_file=options.ca_file,
+    )
     if options.isolation:
         return launch
     admin = f"{place.ip}:{SIDECAR_ADMIN_PORT}"

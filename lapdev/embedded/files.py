@@ -74,9 +74,11 @@ class DataDir:
         except (ValueError, KeyError, TypeError):  # made, and not yet written to
             return "unknown"
 
-    def write_client_file(self, server: str) -> None:
+    def write_client_file(self, server: str, ca_file: str = "") -> None:
         """The CLI finds this supervisor, and the token it takes, without being told."""
         client = {"server": server, "token_file": str(self.bootstrap_token_file)}
+        if ca_file:
+            client["ca_file"] = ca_file
         write_private(self.client_file, json.dumps(client) + "\n")
 
     def close(self) -> None:

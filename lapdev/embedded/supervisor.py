@@ -61,6 +61,8 @@ class Supervisor:
     @property
     def server(self) -> str:
         """The API's address, as clients dial it."""
+        if self.settings.tls_cert:  # which is for the domain's names
+            return f"https://{self.settings.domain}:{self.port}"
         return f"http://{self.address}"
 
     async def start(self) -> None:
@@ -105,7 +107,7 @@ class Supervisor:
         self._socket = bind_public(settings.listen)
         host, port = self._socket.getsockname()[:2]
         self.address = str(TcpAddress(host, port))
-        self.data.write_client_file(self.server)
+        self.data.write_client_file(self.server, settings.tls_cert)
 
     def _make_children(self) -> list[Child]:
         assert self._socket is not None
@@ -146,7 +148,9 @@ def cloud_flags(supervisor: Supervisor, fd: int, port: int) -> list[str]:
         f"--admin={settings.cloud_admin or f'unix:{runtime_dir}/cloud-admin.sock'}",
         f"--data-dir={data.path}",
         f"--domain={settings.domain}",
-        f"--public-url=http://{settings.domain}:{port}",
+        f"--public-url=http{'s' if settings.tls_cert else ''}://{settings.domain}:{port}",
+        f"--tls-cert={settings.tls_cert}",
+        f"--tls-key={settings.tls_key}",
         f"--cluster-name={settings.cluster_name}",
         f"--cluster-token-file={data.cluster_token_file}",
         f"--bootstrap-token-file={data.bootstrap_token_file}",

@@ -45,6 +45,7 @@ class HttpConnection(asyncio.Protocol):
         self.options = server.options
         self.conn_id = secrets.token_hex(4)
         self.peer = ""
+        self.tls = False
         self.state: dict[str, Any] = {}
         """Whatever the role keeps for as long as this connection lives."""
         self.on_close: list[Callable[[], None]] = []
@@ -75,6 +76,7 @@ class HttpConnection(asyncio.Protocol):
         self.transport = transport
         peername = transport.get_extra_info("peername")
         self.peer = str(peername[0]) if isinstance(peername, tuple) else "unix"
+        self.tls = transport.get_extra_info("ssl_object") is not None
         self.server.connections.add(self)
         self.server.sweep.add(self)
         self._rest()
@@ -97,7 +99,10 @@ class HttpConnection(asyncio.Protocol):
         self._watch_pipeline()
 
     def eof_received(self) -> bool:
-        """A client may half-close after its requests; the answers still go out."""
+        """A client may half-close after its requests; the answers still go out, except over TLS."""
+        return self._note_eof() and not self.tls
+
+    def _note_eof(self) -> bool:
         if self._lingering >= 0 or self._closed:
             return False
         if self._ended:

@@ -156,8 +156,13 @@ async def dial(
                 way = way or WayOut()
                 if (proxy := way.proxy_for(where)) is not None:
                     return await connect_through(proxy, where, way, factory)
-                context = way.context() if tls else None
-                return await loop.create_connection(factory, host, port, ssl=context)
+                # RFC 6761 §6.3: names below localhost are this machine; not every resolver knows.
+                to = "127.0.0.1" if host.endswith(".localhost") else host
+                if not tls:
+                    return await loop.create_connection(factory, to, port)
+                return await loop.create_connection(
+                    factory, to, port, ssl=way.context(), server_hostname=host
+                )
             case InheritedAddress():
                 raise ConfigError(f"{where} can be listened on, not dialled")
     except OSError as exc:

@@ -100,7 +100,7 @@ class _Side(asyncio.Protocol):
             return not self.other.ended
         if not to.is_closing():
             to.write_eof()
-        return True
+        return self.transport.can_write_eof()  # over TLS the end of one direction is that of both
 
     def pause_writing(self) -> None:
         if not self.other.transport.is_closing():
@@ -114,7 +114,7 @@ class _Side(asyncio.Protocol):
         to = self.other.transport
         if exc is not None or not self.ended:
             reset(to)
-        elif self.other.ended:
+        else:
             to.close()
         self.relay.finished()
 

@@ -85,6 +85,22 @@ class ServerCertificate:
         return context
 
 
+def certificate_of(cert_file: str, key_file: str) -> ssl.SSLContext | None:
+    """For a listener; None when neither file is named: it speaks no TLS.
+
+    Raises:
+        ConfigError: only one is named, or one is missing or holds something else.
+    """
+    if not cert_file and not key_file:
+        return None
+    for setting, path in (("tls_cert", cert_file), ("tls_key", key_file)):
+        if not path:
+            raise ConfigError(
+                f"{setting} is not set", hint="a certificate and its key are set together"
+            )
+    return ServerCertificate(cert_file, key_file).context
+
+
 def _identity(path: Path) -> tuple[int, int, int]:
     try:
         found = path.stat()
@@ -128,6 +144,8 @@ def client_context(ca_file: str = "") -> ssl.SSLContext:
         _require(ca_file, "ca_file", b"CERTIFICATE-----")
         try:
             context.load_verify_locations(ca_file)
+            # A server's own certificate may be named, too: it is then believed by itself.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         except ssl.SSLError as exc:
             raise ConfigError(
                 f"ca_file {ca_file}: {exc.reason or exc}", hint="certificates in PEM form"

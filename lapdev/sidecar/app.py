@@ -54,7 +54,7 @@ class Sidecar:
         self.counters = Counters()
         self.access = AccessLog(stderr_write, "sidecar")
         self.tasks = Tasks()
-        self.laptops = Laptops(LaptopOptions(instance=self.instance))
+        self.laptops = Laptops(LaptopOptions(self.instance, self.launch.ca_file))
         self.routes.follow(self.laptops.apply)
         shared = Shared(launch.identity, self.routes, self.counters, self.access, self.tasks)
         self.ports = [

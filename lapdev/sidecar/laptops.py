@@ -8,6 +8,7 @@ and the route is suspect: skipped at once, and probed until the laptop answers a
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -42,6 +43,8 @@ class LaptopOptions:
 
     instance: str
     """Which process this is, random; names it to the cloud."""
+    ca_file: str = ""
+    """Authorities to believe beside the machine's own."""
     accept_timeout: float = 1.0
     probe_interval: float = 1.0
 
@@ -94,6 +97,7 @@ class _Link:
 
     def __init__(self, candidate: LaptopCandidate, tasks: Tasks, options: LaptopOptions) -> None:
         # Imported when the first intercept is used: most sidecars never need it.
+        from lapdev.net.way_out import WayOut
         from lapdev.tunnel import Uplink, UplinkOptions
         from lapdev.wire.control import InterceptTarget
 
@@ -111,6 +115,7 @@ class _Link:
                 token=candidate.token,
                 role="sidecar",
                 instance=options.instance,
+                way=WayOut.from_environ(os.environ, options.ca_file),
             ),
             _Handler(),
         )

@@ -17,7 +17,7 @@ from lapdev.errors import ConfigError, ConnectFailed
 from lapdev.net import tls
 from lapdev.net.address import TcpAddress
 from lapdev.net.listener import dial, listen
-from lapdev.net.tls import ServerCertificate, client_context
+from lapdev.net.tls import ServerCertificate, certificate_of, client_context
 from lapdev.net.way_out import WayOut
 from tests.support.certificates import Certificate, make_authority, make_certificate
 
@@ -196,6 +196,17 @@ def test_what_is_wrong_with_the_files_is_named(
         with pytest.raises(ConfigError, match=problem) as caught:
             ServerCertificate(str(pair.cert), str(pair.key))
         assert caught.value.hint
+
+
+def test_a_certificate_and_its_key_are_named_together(certificate: Certificate) -> None:
+    assert certificate_of("", "") is None
+    assert certificate_of(str(certificate.cert), str(certificate.key)) is not None
+    for setting, pair in (
+        ("tls_key", (str(certificate.cert), "")),
+        ("tls_cert", ("", str(certificate.key))),
+    ):
+        with pytest.raises(ConfigError, match=f"{setting} is not set"):
+            certificate_of(*pair)
 
 
 def test_a_ca_file_without_certificates_is_named(tmp_path: Path) -> None:

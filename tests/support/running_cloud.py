@@ -19,6 +19,7 @@ from lapdev.model import DeviceId
 from lapdev.net.listener import dial
 from lapdev.net.relay import Waiting, relay_waiting
 from lapdev.net.tasks import Tasks
+from lapdev.net.way_out import WayOut
 from lapdev.settings import CloudSettings
 from lapdev.tunnel import (
     Stream,
@@ -40,6 +41,7 @@ from lapdev.wire.control import (
     SyncNeeds,
     Target,
 )
+from tests.support.certificates import Certificate
 from tests.support.raw import RecordingApp
 
 DOMAIN = "lapdev.localhost"
@@ -71,7 +73,10 @@ class RunningCloud:
 
 @asynccontextmanager
 async def running_cloud(
-    tmp_path: Path, tcp_previews: str = "", log_level: str = "error"
+    tmp_path: Path,
+    tcp_previews: str = "",
+    log_level: str = "error",
+    certificate: Certificate | None = None,
 ) -> AsyncIterator[RunningCloud]:
     """A cloud with its composition root, on a port of its own; stopped by SIGTERM, as ever.
 
@@ -85,6 +90,8 @@ async def running_cloud(
         bootstrap_token_file=str(tmp_path / "bootstrap-token"),
         internal_listen=f"unix:{tmp_path}/c.sock",
         edge_listen=f"unix:{tmp_path}/e.sock",
+        tls_cert=str(certificate.cert) if certificate else "",
+        tls_key=str(certificate.key) if certificate else "",
         tcp_previews=tcp_previews,
         admin="",
         ready_fd=writing,
@@ -202,7 +209,7 @@ class StandInLaptop(StandInManager):
 
 @asynccontextmanager
 async def connected(
-    cloud: RunningCloud, role: str, token: str, handler: StandInManager
+    cloud: RunningCloud, role: str, token: str, handler: StandInManager, ca_file: str = ""
 ) -> AsyncIterator[Tunnel]:
     """`handler` holds a tunnel of `role` to the cloud, which knows it."""
     options = UplinkOptions(
@@ -211,6 +218,7 @@ async def connected(
         token,
         role,
         new_id(),
+        way=WayOut(ca_file),
         tunnel=replace(QUICK),
     )
     uplink = Uplink(options, handler)
