@@ -240,8 +240,10 @@ class Exchange:
         if not self.request_complete and self.request.expect_continue:
             # The client may or may not send its body now; only closing is unambiguous (row 22).
             self.keep_alive = False
+        if self.connection.server.draining:
+            self.keep_alive = False
         headers = head.headers + framing_headers(framing, head.content_length)
-        if not self.keep_alive or self.connection.server.draining:
+        if not self.keep_alive:
             headers.append((b"connection", b"close"))
         elif not self.request.minor:
             headers.append((b"connection", b"keep-alive"))

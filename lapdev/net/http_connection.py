@@ -80,7 +80,7 @@ class HttpConnection(asyncio.Protocol):
         self.server.connections.add(self)
         self.server.sweep.add(self)
         self._rest()
-        if self.server.draining:
+        if self.server.draining and not self.server.leaving.idle_timeout:
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -205,7 +205,8 @@ class HttpConnection(asyncio.Protocol):
         """The response is complete; begin the next request, or close."""
         if self.exchange is not exchange:
             return
-        if not exchange.keep_alive or self.server.draining:
+        last = self.server.draining and not self.server.leaving.idle_timeout
+        if last or not exchange.keep_alive:
             self._close_after_answer(complete=exchange.request_complete)
             return
         if not exchange.request_complete:
@@ -227,8 +228,20 @@ class HttpConnection(asyncio.Protocol):
         return self.transport, self._parser.trailing_data
 
     def drain(self) -> None:
-        """Closes now when idle, else after the current exchange."""
-        if self.exchange is None and not self._closed:
+        """Closes when idle, else after the current exchange.
+
+        Idle is who has been silent for a while: a request that is on its way now must not meet a
+        closed connection.
+        """
+        if self.exchange is not None or self._closed or self._lingering >= 0:
+            return
+        if self._parser.in_head:
+            return  # its own deadline runs
+        rested = self._loop.time() - (self._rest_due - self.options.idle_timeout)
+        left = self.server.leaving.idle_timeout - rested
+        if left > 0:
+            self._rest_due = self._due = self._loop.time() + left
+        else:
             self._close()
 
     def deadline_passed(self) -> None:
@@ -257,7 +270,9 @@ class HttpConnection(asyncio.Protocol):
             callback()
 
     def _rest(self) -> None:
-        self._rest_due = self._due = self._loop.time() + self.options.idle_timeout
+        server = self.server
+        idle = server.leaving.idle_timeout if server.draining else self.options.idle_timeout
+        self._rest_due = self._due = self._loop.time() + idle
 
     def _watch_head(self) -> None:
         """A head's own deadline begins with its first byte, and does not move."""

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from lapdev.errors import RemoteProtocolError
 from lapdev.log import get_logger
@@ -16,6 +18,9 @@ from lapdev.net.deadlines import Sweep
 from lapdev.net.exchange import Exchange
 from lapdev.net.http_connection import HttpConnection
 from lapdev.wire.http1 import PUBLIC_LIMITS, Limits
+
+FAREWELL_TIMEOUT = 1.0
+"""A websocket's client has this long to answer that we go away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,29 @@ class ServerOptions:
     sweep_interval: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """How a server ends. Seconds, all within the server's `drain_timeout`."""
+
+    idle_timeout: float = 0.0
+    """How long a client that just had an answer may go on to its next request, which is its last.
+    Without it a request may be on its way to a connection that is closed at this very moment."""
+    switched_timeout: float = 0.0
+    """How long connections that carry another protocol (websockets) may go on."""
+
+
+NOW = Leaving()
+
+
+class Switched(Protocol):
+    """A connection that was an exchange's, and carries another protocol now."""
+
+    def leave(self) -> None:
+        """The client is told that we go away, in the words of its protocol."""
+
+    def abort(self) -> None: ...
+
+
 class HttpServer:
     """Serves HTTP/1.1 with `handler`, which is called with each request's head parsed.
 
@@ -46,7 +74,9 @@ class HttpServer:
         self.options = options or ServerOptions()
         self.connections: set[HttpConnection] = set()
         self.sweep = Sweep(self.options.sweep_interval)
+        self.switched: set[Switched] = set()
         self.draining = False
+        self.leaving = Leaving()
         self.on_bad_request: Callable[[HttpConnection, RemoteProtocolError], None] = (
             _log_bad_request
         )
@@ -56,23 +86,41 @@ class HttpServer:
         """The protocol for one accepted socket: pass this method as a protocol factory."""
         return HttpConnection(self)
 
-    async def aclose(self) -> None:
+    async def aclose(self, leaving: Leaving = NOW) -> None:
         """Connections finish what they are in within `drain_timeout`, or are cut. Idempotent."""
-        self.draining = True
+        self.draining, self.leaving = True, leaving
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         for connection in list(self.connections):
             connection.drain()
-        try:
-            async with asyncio.timeout(self.options.drain_timeout):
-                while self.connections:
-                    self._drained.clear()
-                    await self._drained.wait()
-        except TimeoutError:
+        if not await self._wait(lambda: not self.connections, self.options.drain_timeout):
             for connection in list(self.connections):
                 connection.abort()
+        left = began + leaving.switched_timeout - loop.time()
+        if await self._wait(lambda: not self.switched, left):
+            return
+        for switched in list(self.switched):
+            switched.leave()
+        if not await self._wait(lambda: not self.switched, FAREWELL_TIMEOUT):
+            for switched in list(self.switched):
+                switched.abort()
+
+    async def _wait(self, over: Callable[[], bool], seconds: float) -> bool:
+        """Whether it was over in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not over():
+                    self._drained.clear()
+                    await self._drained.wait()
+        return over()
 
     def forget(self, connection: HttpConnection) -> None:
         self.sweep.discard(connection)
         self.connections.discard(connection)
+        self._drained.set()
+
+    def forget_switched(self, switched: Switched) -> None:
+        self.switched.discard(switched)
         self._drained.set()
 
 

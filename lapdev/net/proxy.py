@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from lapdev.errors import RemoteProtocolError, UpstreamError
 from lapdev.net.exchange import Exchange
 from lapdev.net.http_client import UpstreamConnection
-from lapdev.net.relay import Relay, relay
+from lapdev.net.relay import Relay
+from lapdev.net.switched import SwitchedConnection
 from lapdev.wire.http1 import (
     Framing,
     Headers,
@@ -170,7 +171,9 @@ class _Carrier:
             exchange.bytes_in, exchange.bytes_out = ended.bytes_from_a, ended.bytes_from_b
             exchange.finish_detached("")
 
-        joined = relay(below, above, done)
+        websocket = self._head.upgrade.lower() == b"websocket"
+        server = exchange.connection.server
+        joined = SwitchedConnection(server, below, above, done, websocket=websocket).relay
         # Each side tells of a change only, and these were paused before it was told.
         if exchange.connection.write_paused:
             above.pause_reading()

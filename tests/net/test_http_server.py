@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lapdev.net.exchange import Exchange
-from lapdev.net.http_server import HttpServer, ServerOptions
+from lapdev.net.http_server import HttpServer, Leaving, ServerOptions
 from lapdev.wire.http1 import Framing, ResponseHead
 from tests.support.raw import RawClient, connect, listening
 
@@ -208,6 +208,68 @@ async def test_draining_finishes_the_exchange_and_then_closes() -> None:
         exchange.respond(200, [], b"done")
         status, headers, body = await client.response()
         assert (status, headers["connection"], body) == (200, "close", b"done")
+        await closing
+
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+async def test_who_just_had_an_answer_may_send_one_more_request() -> None:
+    server = HttpServer(echo_target)
+    async with listening(server.connection) as port, connect(port) as client:
+        client.send(GET)
+        assert (await client.response())[0] == 200
+        closing = asyncio.get_running_loop().create_task(server.aclose(Leaving(idle_timeout=5.0)))
+        await asyncio.sleep(0)
+        client.send(GET)
+        status, headers, _ = await client.response()
+        assert (status, headers["connection"]) == (200, "close")
+        client.writer.close()
+        await closing
+
+
+async def test_an_answer_that_promised_to_go_on_is_followed_by_one_more() -> None:
+    waiting: asyncio.Queue[Exchange] = asyncio.Queue()
+    server = HttpServer(waiting.put_nowait)
+    async with listening(server.connection) as port, connect(port) as client:
+        client.send(GET)
+        async with asyncio.timeout(5):
+            exchange = await waiting.get()
+        exchange.start_response(ResponseHead(200, b"OK", [], framing=Framing.CHUNKED))
+        exchange.flush()
+        closing = asyncio.get_running_loop().create_task(server.aclose(Leaving(idle_timeout=5.0)))
+        await asyncio.sleep(0)
+        exchange.end_response()
+        assert "connection" not in (await client.response())[1]
+        client.send(GET)
+        async with asyncio.timeout(5):
+            (await waiting.get()).respond(200, [])
+        assert (await client.response())[1]["connection"] == "close"
+        client.writer.close()
+        await closing
+
+
+async def test_who_was_silent_for_long_is_closed_at_once() -> None:
+    options = ServerOptions(sweep_interval=0.01)
+    server = HttpServer(echo_target, options)
+    async with listening(server.connection) as port, connect(port) as client:
+        client.send(GET)
+        assert (await client.response())[0] == 200
+        closing = asyncio.get_running_loop().create_task(server.aclose(Leaving(idle_timeout=0.02)))
+        assert await client.read_rest() == b""
+        await closing
+
+
+async def test_a_head_that_is_coming_in_is_waited_for() -> None:
+    server = HttpServer(echo_target)
+    async with listening(server.connection) as port, connect(port) as client:
+        client.send(GET + GET[:10])
+        assert (await client.response())[0] == 200
+        closing = asyncio.get_running_loop().create_task(server.aclose())
+        await asyncio.sleep(0)
+        client.send(GET[10:])
+        assert (await client.response())[1]["connection"] == "close"
+        client.writer.close()
         await closing
 
 
