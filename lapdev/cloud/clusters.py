@@ -120,11 +120,16 @@ class ClusterLinks:
     # The way to a cluster
 
     def tunnel_nowait(self, cluster: ClusterId) -> Tunnel | None:
-        """A connected tunnel of the cluster, its instances taking turns, or None."""
+        """A connected tunnel of the cluster, its instances taking turns, or None.
+
+        One whose process is about to stop only while there is no other.
+        """
         live = self._clusters[cluster]
         ready = live.connected()
         if not ready:
             return None
+        if len(ready) > 1:
+            ready = [tunnel for tunnel in ready if not tunnel.draining] or ready
         live.turn += 1
         return ready[live.turn % len(ready)]
 

@@ -111,11 +111,14 @@ class DeviceLinks:
     # For the rest of the cloud
 
     def tunnel_of(self, device: DeviceId) -> Tunnel | None:
-        """The newest connected tunnel of the device."""
+        """The newest connected tunnel of the device; one that is about to end only as a last."""
+        found = None
         for session in reversed(self._sessions.values()):
             if session.device == device and session.tunnel.connected:
-                return session.tunnel
-        return None
+                if not session.tunnel.draining:
+                    return session.tunnel
+                found = found or session.tunnel
+        return found
 
     def environment_changed(self, environment: EnvironmentId) -> None:
         """Sessions in it, and in its branches, are told when it offers other services now."""

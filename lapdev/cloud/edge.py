@@ -74,7 +74,8 @@ class _Upstream:
 
     @property
     def reusable(self) -> bool:
-        return self.tunnel.connected and self.connection.reusable
+        tunnel = self.tunnel
+        return tunnel.connected and not tunnel.draining and self.connection.reusable
 
 
 class Edge:

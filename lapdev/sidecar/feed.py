@@ -53,7 +53,8 @@ class RouteFeed:
 
     def __init__(self, routes: Routes) -> None:
         self.routes = routes
-        self.up = False
+        self._tunnels: set[Tunnel] = set()
+        """Those that are up: two while a manager's process takes another's place."""
 
     async def call_received(self, tunnel: Tunnel, message: Message) -> Message:
         """Applies routes and says what is held afterwards.
@@ -76,11 +77,15 @@ class RouteFeed:
     def stream_opened(self, tunnel: Tunnel, stream: Stream, target: Target) -> None:
         stream.refuse(StreamRefused("a sidecar's tunnel to its manager carries no streams"))
 
+    @property
+    def up(self) -> bool:
+        return bool(self._tunnels)
+
     def tunnel_up(self, tunnel: Tunnel) -> None:
-        self.up = True
+        self._tunnels.add(tunnel)
 
     def tunnel_down(self, tunnel: Tunnel, error: Exception) -> None:
-        self.up = False
+        self._tunnels.discard(tunnel)
 
     def tunnel_closed(self, tunnel: Tunnel, error: Exception) -> None:
-        self.up = False
+        self._tunnels.discard(tunnel)

@@ -18,6 +18,7 @@ from lapdev.net.http_server import HttpServer
 from lapdev.net.tasks import Tasks
 from lapdev.store import Store
 from lapdev.tunnel import Stream, Tunnel
+from lapdev.wire.control import ReportCluster
 from tests.routing.test_hosts import DOMAIN, INDEX, LABEL
 from tests.support.raw import RawClient, connect, listening
 from tests.support.tunnel_ends import Recorder, connected
@@ -96,3 +97,26 @@ async def test_a_stream_on_a_tunnel_that_is_away_is_closed_when_another_is_used(
                 while first.stream_count:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         assert len(opened) == 2
+
+
+async def test_a_connection_does_not_stay_on_a_tunnel_whose_process_is_about_to_stop(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    async with connected(tmp_path / "one") as one, connected(tmp_path / "two") as two:
+        for ends in (one, two):
+            ends.watcher.serve = lambda stream: stream.accept(Answering(keep_open=False))
+        leaving, other = one.acceptor.tunnel, two.acceptor.tunnel
+        async with Tasks() as tasks, edge_over(Links(leaving, other)) as client:
+            client.send(GET)
+            assert (await client.response())[0] == 200
+            draining = tasks.spawn(one.uplink.drain(30.0), "drain")
+            async with asyncio.timeout(5):
+                while not leaving.draining:
+                    await one.tunnel.call(ReportCluster(version="1", driver="local"))
+            client.send(GET)
+            assert (await client.response())[0] == 200
+            assert other.stream_count == 1
+            async with asyncio.timeout(5):
+                await draining  # the idle stream did not hold it up
