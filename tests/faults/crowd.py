@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from lapdev.errors import NoRoute
+from lapdev.log import configure
 from lapdev.net.tasks import Tasks
 from lapdev.tunnel import Stream, Tunnel, TunnelHandler, Uplink, UplinkOptions, new_id
 from lapdev.wire.control import Done, Message, SyncEnvironments, SyncNeeds, Target
@@ -63,6 +64,7 @@ class Crowd(TunnelHandler):
 async def crowd(token: str, port: int, count: int, instance: str = "") -> AsyncIterator[Crowd]:
     """`count` managers dial the cloud; with an `instance`, all claim to be that one process."""
     made = Crowd()
+    configure("crowd", "error")  # that the cloud is away is no news
     address = f"http://127.0.0.1:{port}"
     async with Tasks() as tasks:
         for _ in range(count):

@@ -162,6 +162,7 @@ PROCESS_FAULTS = (
         clusters=("crowd",),
         volume=CALM,
         tenants=("main",),
+        kernel_says_goodbye=True,
     ),
     Scenario(
         "F2",

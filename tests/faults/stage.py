@@ -149,6 +149,7 @@ class Scenario:
     """Seconds of load after the fault."""
     rss_more: int = 10 * 2**20
     timed: bool = True
+    kernel_says_goodbye: bool = False
 
 
 @dataclass(slots=True)
@@ -160,7 +161,7 @@ class Result:
     findings: list[str]
     numbers: dict[str, float]
     seconds: float
-    outcomes: Counter[str]
+    outcomes: dict[str, int]
 
     @property
     def passed(self) -> bool:
@@ -196,7 +197,7 @@ async def perform(scenario: Scenario, seed: int, scale: float = 1.0) -> Result:
         stage.findings + judge(record),
         stage.numbers,
         time.monotonic() - begun,
-        Counter(f"{each.kind} {each.outcome}" for each in stage.history.operations),
+        dict(Counter(f"{each.kind} {each.outcome}" for each in stage.history.operations)),
     )
 
 
@@ -228,6 +229,7 @@ async def _play(stage: Stage, scenario: Scenario) -> Record:
         may_fail=lambda operation: scenario.may_fail(stage, operation),
         rss_more=scenario.rss_more,
         timed=scenario.timed,
+        kernel_says_goodbye=scenario.kernel_says_goodbye,
     )
 
 

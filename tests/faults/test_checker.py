@@ -85,6 +85,12 @@ def test_an_operation_that_never_ended_is_found() -> None:
     assert judge(Record(history)) != []
 
 
+def test_what_the_kernel_ended_cleanly_is_no_answer_of_ours() -> None:
+    cut = operation(Outcome.TRUNCATED, Kind.TCP)
+    assert judge(record(cut)) != []
+    assert judge(record(cut, kernel_says_goodbye=True)) == []
+
+
 def test_probes_of_a_stopped_process_do_not_count() -> None:
     probes = [Probe("cloud", 10.0, 5.0)]
     assert judge(record(probes=probes, stopped=[(9.0, 14.9)])) == []
