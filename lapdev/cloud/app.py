@@ -86,6 +86,10 @@ async def run(settings: CloudSettings) -> None:
         front = Front(settings.domain, settings.public_url, edge, gate, api)
         server = HttpServer(front.handle)
         pods = HttpServer(PreviewsOnly(settings.domain, edge).handle)
+        for tunnel_server in tunnels:
+            tunnel_server.on_draining = lambda tunnel: edge.leave(
+                tunnel, server.connections | pods.connections
+            )
         # Last, because whoever waited in an inherited socket's backlog is served at once.
         public = await listen(settings.listen, server.connection, tls=certificate)
         urls.served_at(public.address, tls=certificate is not None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lapdev.cloud.clusters import ClusterLinks
@@ -24,6 +24,7 @@ from lapdev.model import EnvironmentId, ExposureId
 from lapdev.net.error_page import respond_error
 from lapdev.net.exchange import Exchange
 from lapdev.net.http_client import UpstreamConnection
+from lapdev.net.http_connection import HttpConnection
 from lapdev.net.proxy import Forwarding, forward
 from lapdev.net.tasks import Tasks
 from lapdev.routing.hosts import PreviewIndex
@@ -145,6 +146,13 @@ class Edge:
         exchange_id = secrets.token_hex(16)
         exchange.notes["exchange_id"] = exchange_id
         return stamp(exchange, branch, exchange_id)
+
+    def leave(self, tunnel: Tunnel, connections: Iterable[HttpConnection]) -> None:
+        """The far end is about to stop: nothing idle of these connections stays on the tunnel."""
+        for connection in connections:
+            for upstream in connection.state.get(UPSTREAMS, {}).values():
+                if upstream.tunnel is tunnel and upstream.connection.reusable:
+                    upstream.connection.close()
 
     # One attempt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,6 +54,8 @@ class TunnelServer:
     def __init__(self, handler: TunnelHandler, options: TunnelServerOptions | None = None) -> None:
         self._handler = handler
         self._options = options or TunnelServerOptions()
+        self.on_draining: Callable[[Tunnel], None] | None = None
+        """Runs when a peer says that its process stops: what idles on the tunnel is to end."""
         self._sessions: dict[tuple[Identity, str], Tunnel] = {}
         self._greetings: set[_Greeting] = set()
         self._leaving: tuple[float, str] | None = None
@@ -178,6 +181,11 @@ class TunnelServer:
                 if not self._sessions:
                     self._watch.stop()
 
+        def tell_draining(_seconds: float) -> None:
+            if self.on_draining is not None:
+                self.on_draining(tunnel)
+
+        tunnel.on_go_away = tell_draining
         tunnel.on_down = forget_when_closed
         self._sessions[slot] = tunnel
         return tunnel

@@ -17,7 +17,7 @@ from lapdev.model import ClusterId
 from lapdev.net.http_server import HttpServer
 from lapdev.net.tasks import Tasks
 from lapdev.store import Store
-from lapdev.tunnel import Stream, Tunnel
+from lapdev.tunnel import Stream, Tunnel, TunnelServer
 from lapdev.wire.control import ReportCluster
 from tests.routing.test_hosts import DOMAIN, INDEX, LABEL
 from tests.support.raw import RawClient, connect, listening
@@ -40,13 +40,15 @@ class Links:
 
 
 @asynccontextmanager
-async def edge_over(links: Links) -> AsyncIterator[RawClient]:
+async def edge_over(links: Links, leaving: TunnelServer | None = None) -> AsyncIterator[RawClient]:
     async with Tasks() as tasks:
         exposures = Exposures(cast("Store", None), tasks, None)
         access = AccessLog(len, "cloud")
         edge = Edge(DOMAIN, cast("ClusterLinks", links), exposures, tasks, access)
         edge.index = INDEX
         server = HttpServer(edge.handle)
+        if leaving is not None:
+            leaving.on_draining = lambda tunnel: edge.leave(tunnel, server.connections)
         async with listening(server.connection) as port, connect(port) as client:
             yield client
         await server.aclose()
@@ -108,15 +110,18 @@ async def test_a_connection_does_not_stay_on_a_tunnel_whose_process_is_about_to_
         for ends in (one, two):
             ends.watcher.serve = lambda stream: stream.accept(Answering(keep_open=False))
         leaving, other = one.acceptor.tunnel, two.acceptor.tunnel
-        async with Tasks() as tasks, edge_over(Links(leaving, other)) as client:
+        async with (
+            Tasks() as tasks,
+            edge_over(Links(leaving, other), one.acceptor.server) as client,
+        ):
             client.send(GET)
             assert (await client.response())[0] == 200
             draining = tasks.spawn(one.uplink.drain(30.0), "drain")
             async with asyncio.timeout(5):
                 while not leaving.draining:
                     await one.tunnel.call(ReportCluster(version="1", driver="local"))
+            async with asyncio.timeout(5):
+                await draining  # the idle stream does not hold it up
             client.send(GET)
             assert (await client.response())[0] == 200
-            assert other.stream_count == 1
-            async with asyncio.timeout(5):
-                await draining  # the idle stream did not hold it up
+            assert (leaving.stream_count, other.stream_count) == (0, 1)
