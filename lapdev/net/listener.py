@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lapdev.errors import ConfigError
+from lapdev.net.accepting import Accepting, ProtocolFactory
 from lapdev.net.address import Address, InheritedAddress, TcpAddress, UnixAddress, parse_address
 from lapdev.net.proxy_connect import connect_through
 from lapdev.net.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, dial_failure
@@ -17,23 +18,21 @@ from lapdev.net.way_out import WayOut
 
 BACKLOG = 1024
 
-ProtocolFactory = Callable[[], asyncio.BaseProtocol]
-
 
 class Listener:
     """A bound, accepting socket."""
 
-    __slots__ = ("_server", "address", "sock")
+    __slots__ = ("_accepting", "address", "sock")
 
-    def __init__(self, server: asyncio.Server, address: Address, sock: socket.socket) -> None:
-        self._server = server
+    def __init__(self, accepting: Accepting, address: Address) -> None:
+        self._accepting = accepting
         self.address = address
         """Where it really listens: port 0 has become a number."""
-        self.sock = sock
+        self.sock = accepting.sock
 
     @property
     def accepting(self) -> bool:
-        return self._server.is_serving()
+        return self._accepting.accepting
 
     async def aclose(self) -> None:
         """No new connection is accepted; those that are open go on. Idempotent."""
@@ -43,7 +42,7 @@ class Listener:
 
     def release(self) -> None:
         """This process accepts nothing more; another that has the socket goes on. Idempotent."""
-        self._server.close()
+        self._accepting.close()
 
 
 async def listen(
@@ -68,20 +67,24 @@ async def listen(
         sock.setblocking(False)
     except OSError as exc:
         raise ConfigError(f"cannot listen on {where}: {exc.strerror}", hint=_hint(exc)) from exc
-    if sock.family == socket.AF_UNIX:
-        server = await loop.create_unix_server(factory, sock=sock, backlog=BACKLOG)
-        return Listener(server, where, sock)
-    server = await loop.create_server(
-        factory,
-        sock=sock,
-        backlog=BACKLOG,
-        ssl=tls,
-        ssl_handshake_timeout=HANDSHAKE_TIMEOUT if tls else None,
-        ssl_shutdown_timeout=SHUTDOWN_TIMEOUT if tls else None,
-    )
-    if isinstance(where, TcpAddress):
+    if sock.family != socket.AF_UNIX and isinstance(where, TcpAddress):
         where = TcpAddress(where.host, sock.getsockname()[1])
-    return Listener(server, where, sock)
+
+    async def start(guarded: ProtocolFactory, own: socket.socket) -> asyncio.Server:
+        if own.family == socket.AF_UNIX:
+            return await loop.create_unix_server(guarded, sock=own, backlog=BACKLOG)
+        return await loop.create_server(
+            guarded,
+            sock=own,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT if tls else None,
+            ssl_shutdown_timeout=SHUTDOWN_TIMEOUT if tls else None,
+        )
+
+    accepting = Accepting(sock, factory, start)
+    await accepting.start()
+    return Listener(accepting, where)
 
 
 def bind_tcp(address: TcpAddress) -> socket.socket:

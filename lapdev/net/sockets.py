@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lapdev.net.accepting import ProtocolFactory
 from lapdev.net.address import Address, InheritedAddress, UnixAddress, parse_address
-from lapdev.net.listener import Listener, ProtocolFactory, listen
+from lapdev.net.listener import Listener, listen
 
 
 @dataclass(frozen=True, slots=True)
