@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 
