@@ -118,6 +118,14 @@ class CallFailed(TunnelError):
     cause = "call_failed"
 
 
+class Overloaded(LapdevError):
+    """This process is overloaded; try again in a few seconds."""
+
+    status = 503
+    retryable = True
+    cause = "overloaded"
+
+
 class RouteError(LapdevError):
     """The request cannot be routed."""
 

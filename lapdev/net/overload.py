@@ -1,0 +1,127 @@
+"""How close this process is to its limits, and what it turns away because of it.
+
+Past 80 % of the memory it may use, or when its loop answers late for a second, it is *pressed*: no
+new tunnels, and connections end with the answer in hand. Past 90 % it is *overloaded*: requests
+are answered 503 with Retry-After, so that what is in flight can still finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from enum import IntEnum
+from pathlib import Path
+
+from lapdev.errors import Overloaded
+from lapdev.log import get_logger
+from lapdev.net.admin import Metric, counter, gauge
+from lapdev.net.error_page import respond_error
+from lapdev.net.exchange import Exchange
+from lapdev.net.memory_limit import memory_limit
+
+LOOK_INTERVAL = 0.25
+PRESSED_SHARE = 0.80
+OVERLOADED_SHARE = 0.90
+LATE = 0.25
+"""A loop this late is behind with its work; for a second, and it counts."""
+LATE_LOOKS = 4
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Pressure(IntEnum):
+    NONE = 0
+    PRESSED = 1
+    OVERLOADED = 2
+
+
+class Overload:
+    """The pressure of the hour. One a process; without `watched` it stays NONE."""
+
+    def __init__(self, limit: int, memory_used: Callable[[], int]) -> None:
+        """`limit` in bytes, 0 for none."""
+        self.pressure = Pressure.NONE
+        self.turned_away = 0
+        """Requests that were answered 503."""
+        self._limit = limit
+        self._memory_used = memory_used
+        self._late = 0
+
+    def look(self, lateness: float = 0.0) -> None:
+        """Measure, `lateness` seconds after it should have been done."""
+        self._late = min(self._late + 1, LATE_LOOKS) if lateness > LATE else 0
+        used = self._memory_used()
+        pressure = Pressure.PRESSED if self._late >= LATE_LOOKS else Pressure.NONE
+        if self._limit and used > OVERLOADED_SHARE * self._limit:
+            pressure = Pressure.OVERLOADED
+        elif self._limit and used > PRESSED_SHARE * self._limit:
+            pressure = Pressure.PRESSED
+        if pressure != self.pressure:
+            self._changed(pressure, used)
+        self.pressure = pressure
+
+    def guard(
+        self, handler: Callable[[Exchange], None], hop: str, tunnels: bytes = b"/_lapdev/tunnel/"
+    ) -> Callable[[Exchange], None]:
+        """The handler, for requests that are not turned away. Below `tunnels` tunnels begin."""
+
+        def handle(exchange: Exchange) -> None:
+            if self.pressure:
+                exchange.keep_alive = False
+                tunnel = exchange.request.target.startswith(tunnels)
+                if tunnel or self.pressure is Pressure.OVERLOADED:
+                    self.turned_away += 1
+                    respond_error(exchange, Overloaded(), hop)
+                    return
+            handler(exchange)
+
+        return handle
+
+    def metrics(self) -> list[Metric]:
+        return [
+            gauge("lapdev_pressure", "0 none, 1 pressed, 2 overloaded.", int(self.pressure)),
+            counter(
+                "lapdev_turned_away_total", "Requests answered 503 for overload.", self.turned_away
+            ),
+        ]
+
+    def _changed(self, pressure: Pressure, used: int) -> None:
+        late = f", the loop {LATE:g} s late" if self._late >= LATE_LOOKS else ""
+        get_logger().warning(
+            "pressure_changed",
+            status=pressure.name.lower(),
+            error=f"{used >> 20} of {self._limit >> 20} MiB in use{late}",
+            hint="give the process more memory, or it less to do" if pressure else "",
+        )
+
+
+def of_this_process() -> Overload:
+    """Measures this process's resident memory against its control group or the machine."""
+    return Overload(memory_limit(), resident_bytes)
+
+
+def resident_bytes() -> int:
+    """What this process holds of the machine's memory."""
+    fields = Path("/proc/self/statm").read_text(encoding="ascii").split()
+    return int(fields[1]) * _PAGE
+
+
+@asynccontextmanager
+async def watched(overload: Overload) -> AsyncIterator[Overload]:
+    """It is looked at four times a second, within the block."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def look(due: float) -> None:
+        nonlocal timer
+        now = loop.time()
+        overload.look(now - due)
+        timer = loop.call_later(LOOK_INTERVAL, look, now + LOOK_INTERVAL)
+
+    timer = loop.call_soon(look, loop.time())  # type: ignore[assignment]
+    try:
+        yield overload
+    finally:
+        timer.cancel()
