@@ -223,10 +223,9 @@ class Tunnel:
         for link in links.values():
             link.let_go()
             link.websocket.close(code or CloseCode.NORMAL, reason or str(error))
-            self._mux.detach(link.number)
         streams = list(self._mux.streams.values())
+        self._mux.close()
         for mux_stream in streams:
-            self._mux.forget(mux_stream)
             if isinstance(mux_stream.owner, Stream):
                 self._guard(mux_stream.owner.lose, error)
         self._calls.end(error)

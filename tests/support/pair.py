@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lapdev.wire.mux import MuxConnection, MuxOptions, MuxStream
+from lapdev.wire.mux import MuxConnection, MuxOptions, MuxStream, WindowBudget
 from lapdev.wire.mux.events import (
     DataReceived,
     EofReceived,
@@ -72,10 +72,13 @@ class End:
 class Pair:
     """A dialler and an acceptor, connected."""
 
-    def __init__(self, options: MuxOptions | None = None) -> None:
+    def __init__(
+        self, options: MuxOptions | None = None, budget: WindowBudget | None = None
+    ) -> None:
+        """`budget` is the acceptor's."""
         options = options or MuxOptions()
         self.dialler = End(MuxConnection(dialler=True, options=options))
-        self.acceptor = End(MuxConnection(dialler=False, options=options))
+        self.acceptor = End(MuxConnection(dialler=False, options=options, budget=budget))
         self.now = 0.0
         self.connect(resumed=False)
 

@@ -27,7 +27,7 @@ def test_the_welcomes_figures_are_agreed_upon() -> None:
 def test_the_defaults_are_those_of_the_design() -> None:
     options = TunnelOptions()
     assert (options.grace, options.handshake_timeout) == (30.0, 10.0)
-    assert (options.mux.stream_window, options.mux.session_window) == (256 * 1024, 64 * 1024 * 1024)
+    assert (options.mux.stream_window, options.mux.session_window) == (256 * 1024, 4 * 1024 * 1024)
     assert (options.mux.max_streams, options.mux.max_pending) == (16_384, 256)
     liveness = options.mux.liveness
     assert (liveness.ping_interval, liveness.dead_timeout) == (10.0, 10.0)

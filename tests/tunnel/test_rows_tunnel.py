@@ -297,7 +297,8 @@ async def test_row_61_data_beyond_credit_by_one_byte_is_closed_with_1002(tmp_pat
 async def test_row_61_data_beyond_the_sessions_credit_by_one_byte_is_closed_with_1002(
     tmp_path: Path,
 ) -> None:
-    small = replace(FAST, mux=replace(FAST.mux, session_window=65_536, stream_window=65_536))
+    windows = {"session_window": 65_536, "max_session_window": 65_536, "stream_window": 65_536}
+    small = replace(FAST, mux=replace(FAST.mux, **windows))
     async with hostile(tmp_path, small) as (ends, peer):
         ends.acceptor.watcher.serve = lambda stream: None
         peer.send([OPEN, 1, SERVICE, WINDOW], [DATA, 1, 0, bytes(40_000)])

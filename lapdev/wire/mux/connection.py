@@ -39,7 +39,12 @@ class MuxOptions:
     """Windows in bytes, delays in seconds."""
 
     stream_window: int = 262_144
-    session_window: int = 67_108_864
+    """What each stream begins with, and what a slow one comes back to."""
+    max_stream_window: int = 33_554_432
+    session_window: int = 4_194_304
+    """The same for all streams together; a headroom, so that unread streams stop no others."""
+    max_session_window: int = 67_108_864
+    """What a session holds unread at most."""
     max_streams: int = 16_384
     max_pending: int = 256
     """Streams the peer opened that nobody has accepted or refused yet."""
@@ -64,11 +69,13 @@ class MuxConnection:
         """Every stream that is not forgotten by both ends yet."""
         self.links: tuple[int, ...] = ()
         """Links that have a connection, ascending."""
-        self._now = 0.0
+        self.now = 0.0
         self._last_link = 0
         # The rest is for the modules of this room.
         self.budget = budget or WindowBudget()
-        self.session = SessionCredit(options.session_window)
+        self.session = SessionCredit(
+            options.session_window, options.max_session_window, self.budget
+        )
         self.table: dict[int, Link] = {}
         self.calls = Calls()
         self.moves = Moves()
@@ -89,7 +96,7 @@ class MuxConnection:
         """
         self.detach(link)
         state = self.link(link)
-        self._now = now
+        self.now = now
         state.attached(now, resumed=resumed)
         self.links_changed()
         if resumed and self.dialler:
@@ -112,6 +119,14 @@ class MuxConnection:
         # A call or its answer may have been lost with it, and calls may be repeated.
         self._repeat_calls()
 
+    def close(self) -> None:
+        """The session is over at this end: nothing is kept, and the budget has its part back."""
+        for link in self.links:
+            self.detach(link)
+        for stream in list(self.streams.values()):
+            self.forget(stream)
+        self.session.close()
+
     def move(self, link: int, to: int) -> None:
         """The streams of the detached `link` go on over the live link `to`, once the peer knows.
 
@@ -131,7 +146,7 @@ class MuxConnection:
 
     def heard(self, link: int, now: float) -> None:
         """A byte of the peer arrived on the link at `now`. Call it before `receive_data`."""
-        self._now = now
+        self.now = now
         self.table[link].liveness.heard(now)
 
     def receive_data(self, link: int, message: bytes) -> list[Event]:
@@ -173,14 +188,14 @@ class MuxConnection:
 
     def handle_timeout(self, now: float) -> list[Event]:
         """Time has passed. May be called early; then nothing happens."""
-        self._now = now
+        self.now = now
         events: list[Event] = []
         for number in self.links:
             state = self.table[number]
             state.sender.report(now)
             match state.liveness.handle_timeout(now):
                 case Verdict.PROBE:
-                    state.sender.control(encode(FrameType.PING, int(now * 1000)))
+                    state.ping(now)
                 case Verdict.DEAD:
                     events.append(ConnectionDead(number))
                 case Verdict.WAIT:
@@ -189,7 +204,7 @@ class MuxConnection:
 
     def probe(self, now: float) -> None:
         """The peer is asked on every link whether it is still there, with little patience."""
-        self._now = now
+        self.now = now
         for number in self.links:
             state = self.table[number]
             state.liveness.probe(now)
@@ -205,8 +220,8 @@ class MuxConnection:
         """
         if len(self.streams) >= self.options.max_streams:
             raise LocalProtocolError(f"{self.options.max_streams} streams are open")
-        window = self.options.stream_window
-        stream = MuxStream(self.next_stream_id, local=True, window=window, send_limit=window)
+        window, send_limit = self._first_window(), self.options.stream_window
+        stream = MuxStream(self.next_stream_id, local=True, window=window, send_limit=send_limit)
         stream.open_frame = encode(FrameType.OPEN, stream.stream_id, target, window)
         stream.link = self._pick_link()
         self.next_stream_id += 2
@@ -239,10 +254,16 @@ class MuxConnection:
             return
         stream.consumed += size
         self.session.consumed += size
-        if stream.credit_due or stream.consumed == stream.final:
-            self.table[stream.link].sender.mark_credit(stream)
+        link = self.table[stream.link]
+        if stream.consumed == stream.final:
+            link.sender.mark_credit(stream)
+        elif stream.credit_due:
+            self._measure(stream, link)
+            link.sender.mark_credit(stream)
         else:
-            self.table[stream.link].sender.report_by(stream, self._now + self.options.credit_delay)
+            if stream.window > stream.least_window:
+                self._measure(stream, link)  # it may have become slow
+            link.sender.report_by(stream, self.now + self.options.credit_delay)
 
     def discard(self, stream: MuxStream) -> None:
         """What still comes is dropped; once the peer has all we wrote, more brings it a reset."""
@@ -359,6 +380,22 @@ class MuxConnection:
         link = self.table[stream.link]
         if link.settled:
             link.sender.control(frame)
+
+    def _measure(self, stream: MuxStream, link: Link) -> None:
+        """Windows follow what is read in a round trip; an eighth of one has been."""
+        if link.round_trip.is_due(self.now):
+            link.ping(self.now)
+        round_trip = link.round_trip.minimum
+        if round_trip:
+            stream.measure(self.now, round_trip, self.options.max_stream_window)
+            self.session.measure(self.now, round_trip)
+
+    def _first_window(self) -> int:
+        """A session that holds much already begins new streams with less."""
+        window, most = self.options.stream_window, self.session.most
+        if 2 * self.session.held <= most:
+            return window
+        return min(window, 65_536 if 4 * self.session.held <= 3 * most else 16_384)
 
     def _pick_link(self) -> int:
         """For a new stream: uncongested first, then the least queued, then in turn."""

@@ -8,8 +8,10 @@ resumed, so the loss of one link never stops the others.
 
 from __future__ import annotations
 
+from lapdev.wire.mux.frames import FrameType, encode
 from lapdev.wire.mux.liveness import Liveness, LivenessOptions
 from lapdev.wire.mux.resume import PeerResume
+from lapdev.wire.mux.round_trip import RoundTrip
 from lapdev.wire.mux.sender import Sender
 from lapdev.wire.mux.session_credit import SessionCredit
 from lapdev.wire.mux.stream import MuxStream
@@ -26,6 +28,7 @@ class Link:
         "number",
         "pongs_due",
         "received",
+        "round_trip",
         "sender",
         "settled",
         "unasked",
@@ -53,6 +56,7 @@ class Link:
         self.gathering: PeerResume | None = None
         """The peer's RESUME, of which more frames follow."""
         self.liveness = Liveness(options)
+        self.round_trip = RoundTrip()
         self.sender = Sender(number, streams, session)
 
     def attached(self, now: float, *, resumed: bool) -> None:
@@ -60,6 +64,11 @@ class Link:
         self.settled = not resumed
         self.congested = False
         self.liveness.heard(now)
+        self.round_trip = RoundTrip()
+
+    def ping(self, now: float) -> None:
+        nonce = self.round_trip.start(now, self.received)
+        self.sender.control(encode(FrameType.PING, nonce))
 
     def next_deadline(self) -> float:
         deadline, report = self.liveness.next_deadline(), self.sender.next_report()

@@ -174,7 +174,8 @@ def _on_ping(connection: MuxConnection, link: Link, frame: list[Any], events: li
 
 
 def _on_pong(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
-    """Any byte is a sign of life: `heard` has taken note of it."""
+    # Any byte is a sign of life: `heard` has taken note of it.
+    link.round_trip.answered(frame[1], connection.now, link.received)
 
 
 def _on_call(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:

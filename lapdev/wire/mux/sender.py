@@ -2,16 +2,23 @@
 
 Control is made of encoded frames; they belong to one connection and die with it. Data and credit
 are only notes that a stream has something to say, and are encoded at the last moment.
+
+Data is shared out by deficit round robin, with what fq_codel (RFC 8290 §4.2) adds to it: a stream
+that was silent is served before those that are busy all the time, until it has used its quantum of
+this round. So the few bytes of a request overtake any number of downloads, and nobody starves.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from lapdev.wire.mux.frames import FrameType, encode, encode_data_header
+from lapdev.wire.mux.frames import MAX_DATA_BYTES, FrameType, encode, encode_data_header
 from lapdev.wire.mux.outbox import Outbox
 from lapdev.wire.mux.session_credit import SessionCredit
 from lapdev.wire.mux.stream import MuxStream
+
+QUANTUM_BYTES = MAX_DATA_BYTES
+"""What a stream may send in one round: the busy ones once each."""
 
 
 class Sender:
@@ -19,13 +26,16 @@ class Sender:
     gone to another link, is not served."""
 
     __slots__ = (
+        "_busy",
         "_control",
         "_credits",
+        "_fresh",
         "_number",
-        "_ready",
         "_report_at",
+        "_round",
         "_session",
         "_streams",
+        "_turns",
         "_unreported",
         "_writable",
         "sent",
@@ -36,7 +46,11 @@ class Sender:
         self._streams = streams
         self._session = session
         self._control: list[bytes] = []
-        self._ready: deque[MuxStream] = deque()
+        self._fresh: deque[MuxStream] = deque()
+        self._busy: deque[MuxStream] = deque()
+        self._round = 0
+        self._turns = 0
+        """Busy streams that have still to be served in this round."""
         self._credits: list[MuxStream] = []
         self._unreported: list[MuxStream] = []
         self._report_at = 0.0
@@ -55,26 +69,37 @@ class Sender:
 
     def drop_streams(self) -> None:
         """Its streams are about to be brought up to date from their state, here or elsewhere."""
-        for stream in self._ready:
-            stream.queued = False
+        for queue in self._queues:
+            for stream in queue:
+                stream.queued = False
+            queue.clear()
         for stream in self._credits:
             stream.credit_marked = False
         for stream in self._unreported:
             stream.report_pending = False
-        self._ready.clear()
         self._credits.clear()
         self._unreported.clear()
 
     @property
     def queued_bytes(self) -> int:
         """Bytes written to its streams that wait for nothing but their turn."""
-        return sum(stream.unsent_bytes for stream in self._ready)
+        return sum(stream.unsent_bytes for queue in self._queues for stream in queue)
+
+    @property
+    def _queues(self) -> tuple[deque[MuxStream], deque[MuxStream]]:
+        return self._fresh, self._busy
 
     def schedule(self, stream: MuxStream) -> None:
         """The stream takes its turn if it has something that may leave."""
         if not stream.queued and stream.sendable:
             stream.queued = True
-            self._ready.append(stream)
+            if stream.round != self._round:
+                stream.round = self._round
+                stream.deficit = QUANTUM_BYTES
+            if stream.deficit > 0:
+                self._fresh.append(stream)
+            else:
+                self._wait_a_round(stream)
 
     def mark_credit(self, stream: MuxStream) -> None:
         """The peer is told what was consumed, with the next message."""
@@ -114,7 +139,7 @@ class Sender:
         for frame in self._control:
             outbox.add(frame)
         self._control.clear()
-        if streams and self._ready:
+        if streams and (self._fresh or self._busy):
             self._send_data(outbox, data_bytes)
         return outbox.messages()
 
@@ -125,8 +150,10 @@ class Sender:
     def _queue_credits(self, *, session: bool) -> None:
         credit = self._session
         if session and credit.credit_due:
+            limit = credit.receive_limit
             credit.grant()
-            self._credit_frame(0, credit.consumed, credit.receive_limit)
+            if credit.receive_limit > limit:
+                self._credit_frame(0, credit.consumed, credit.receive_limit)
         marked, self._credits = self._credits, []
         for stream in marked:
             stream.credit_marked = False
@@ -147,28 +174,48 @@ class Sender:
             and not stream.reset_cause
         )
 
+    def _wait_a_round(self, stream: MuxStream) -> None:
+        stream.deficit += QUANTUM_BYTES
+        self._busy.append(stream)
+
     def _send_data(self, outbox: Outbox, budget: int) -> None:
-        ready = self._ready
+        fresh, busy = self._fresh, self._busy
         # A stream that lacks the session's credit keeps its place; CREDIT comes by itself.
         blocked: list[MuxStream] = []
-        while ready and budget > 0:
-            stream = ready.popleft()
-            if not self._serves(stream) or not stream.sendable:
-                stream.queued = False
-                continue
-            sent = self._send_piece(outbox, stream, budget)
+        while budget > 0:
+            if not fresh and (not busy or self._turns <= 0):
+                self._round += 1
+                self._turns = len(busy)
+                if not busy:
+                    break
+            queue = fresh or busy
+            stream = queue.popleft()
+            stream.round = self._round
+            self._turns -= queue is busy
+            sent = self._serve(outbox, stream, budget)
             budget -= sent
-            if not sent and stream.unsent_bytes:
-                blocked.append(stream)
+            stream.queued = self._serves(stream) and stream.sendable
+            if not stream.queued:
                 continue
-            if stream.unsent_bytes <= stream.wake_below:
-                stream.wake_below = -1
-                self._writable.append(stream)
-            if stream.sendable:
-                ready.append(stream)
+            if not sent:
+                blocked.append(stream)
+            elif stream.deficit > 0:
+                queue.appendleft(stream)  # its turn is not over
+                self._turns += queue is busy
             else:
-                stream.queued = False
-        ready.extend(blocked)
+                self._wait_a_round(stream)
+        busy.extendleft(reversed(blocked))
+
+    def _serve(self, outbox: Outbox, stream: MuxStream, budget: int) -> int:
+        """One piece. Returns the bytes of data; the last of a turn may exceed the quantum."""
+        if not self._serves(stream) or not stream.sendable:
+            return 0
+        sent = self._send_piece(outbox, stream, budget)
+        stream.deficit -= sent
+        if stream.unsent_bytes <= stream.wake_below:
+            stream.wake_below = -1
+            self._writable.append(stream)
+        return sent
 
     def _send_piece(self, outbox: Outbox, stream: MuxStream, budget: int) -> int:
         """One DATA frame, and FIN when it was the last. Returns its bytes."""

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from lapdev.errors import LocalProtocolError
 from lapdev.wire.mux.frames import MAX_DATA_BYTES, violation
+from lapdev.wire.mux.window import Rate, next_window
 
 MERGE_BYTES = 4096
 """Small unacknowledged pieces are joined up to this, so that one-byte writes cost one byte."""
@@ -41,22 +42,26 @@ class MuxStream:
         "consumed",
         "credit_marked",
         "credited",
+        "deficit",
         "discarding",
         "end",
         "fin_acked",
         "fin_queued",
         "fin_sent",
         "final",
+        "least_window",
         "link",
         "local",
         "open_frame",
         "owner",
         "queued",
+        "rate",
         "receive_limit",
         "received",
         "report_pending",
         "reset_cause",
         "reset_detail",
+        "round",
         "send_limit",
         "sent",
         "stream_id",
@@ -89,7 +94,9 @@ class MuxStream:
         self._unacked: list[bytes] = []
         self._skip = 0  # bytes of _unacked[0] that are acknowledged already
         # Receiving
-        self.window = window
+        self.window = self.least_window = window
+        self.rate: Rate | None = None
+        """How fast it is read, once that matters."""
         self.received = 0
         self.consumed = 0
         self.credited = 0
@@ -104,6 +111,9 @@ class MuxStream:
         self.reset_detail = ""
         # Marks of the connection
         self.queued = False
+        self.deficit = 0
+        """Bytes it may still send in this `round` of its link."""
+        self.round = -1
         self.credit_marked = False
         self.report_pending = False
         self.wake_below = -1
@@ -254,6 +264,14 @@ class MuxStream:
         Early enough that a peer with data never waits, late enough to be rare.
         """
         return self.consumed - self.credited >= self.window >> 3
+
+    def measure(self, now: float, round_trip: float, most: int) -> None:
+        """The window follows what the reader takes."""
+        if self.rate is None:
+            self.rate = Rate()
+        wanted = self.rate.wanted(self.consumed, now, round_trip)
+        if wanted >= 0:
+            self.window = next_window(self.window, wanted, self.least_window, most)
 
     def grant(self) -> None:
         """The peer is being told `consumed_position` and `receive_limit`."""

@@ -21,7 +21,9 @@ from lapdev.wire.mux.frames import MAX_LINKS
 from tests.support.pair import End
 
 TARGET = {"kind": "x"}
-OPTIONS = MuxOptions(stream_window=2_000, session_window=5_000, credit_delay=1.0)
+OPTIONS = MuxOptions(
+    stream_window=2_000, session_window=5_000, max_session_window=5_000, credit_delay=1.0
+)
 SIDES, LINKS = st.integers(0, 1), st.integers(0, MAX_LINKS - 1)
 DIALLER, ACCEPTOR = 0, 1
 

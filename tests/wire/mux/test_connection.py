@@ -22,7 +22,7 @@ from lapdev.wire.mux.events import (
 from lapdev.wire.mux.frames import FrameType, decode, encode
 from tests.support.pair import Pair
 
-SMALL = MuxOptions(stream_window=1_000, session_window=10_000)
+SMALL = MuxOptions(stream_window=1_000, session_window=10_000, max_session_window=10_000)
 TARGET = {"kind": "service", "namespace": "shop", "service": "api", "port": 80}
 
 

@@ -219,7 +219,9 @@ def test_a_stream_opened_while_no_link_is_there_leaves_with_the_first_that_comes
 
 
 def test_the_loss_of_one_link_takes_no_credit_from_the_others() -> None:
-    pair = with_links(2, MuxOptions(stream_window=2_000, session_window=3_000))
+    pair = with_links(
+        2, MuxOptions(stream_window=2_000, session_window=3_000, max_session_window=3_000)
+    )
     one, two = one_stream_each(pair, 2)
     for _ in range(10):
         pair.dialler.mux.write(two, b"y" * 500)

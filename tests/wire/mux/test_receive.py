@@ -16,7 +16,9 @@ from lapdev.wire.mux.frames import MAX_OFFSET, FrameType, decode, encode
 from lapdev.wire.mux.receive import MAX_GHOSTS, MAX_PENDING_PONGS
 
 F = FrameType
-OPTIONS = MuxOptions(stream_window=1_000, session_window=3_000, max_streams=20)
+OPTIONS = MuxOptions(
+    stream_window=1_000, session_window=3_000, max_session_window=3_000, max_streams=20
+)
 
 
 def acceptor() -> MuxConnection:

@@ -17,7 +17,9 @@ from lapdev.wire.mux.resume import MAX_LISTED, PeerResume
 from tests.support.pair import End, Pair
 
 TARGET = {"kind": "x"}
-SMALL = MuxOptions(stream_window=2_000, session_window=5_000, credit_delay=1.0)
+SMALL = MuxOptions(
+    stream_window=2_000, session_window=5_000, max_session_window=5_000, credit_delay=1.0
+)
 
 
 def test_what_was_under_way_is_sent_again_and_nothing_twice() -> None:

@@ -31,6 +31,49 @@ def test_streams_take_turns() -> None:
     assert turns == [1, 3, 1, 1, 1]
 
 
+def one_message(pair: Pair, data_bytes: int) -> list[tuple[int, int]]:
+    """Each DATA frame that leaves: its stream, and how many bytes."""
+    frames = [f for m in pair.dialler.mux.data_to_send(0, data_bytes) for f in decode(m)]
+    return [(frame[1], len(frame[3])) for frame in frames if frame[0] == FrameType.DATA]
+
+
+def test_a_stream_that_was_silent_overtakes_those_that_are_busy() -> None:
+    pair = Pair()
+    bulk = [pair.dialler.mux.open(TARGET) for _ in range(4)]
+    for stream in bulk:
+        pair.dialler.mux.write(stream, b"b" * 250_000)
+    assert [stream for stream, _ in one_message(pair, 5 * 65_536)] == [1, 3, 5, 7, 1]
+    sparse = pair.dialler.mux.open(TARGET)
+    for _ in range(3):  # again and again, within a round of the others
+        pair.dialler.mux.write(sparse, b"request")
+        assert one_message(pair, 100)[0] == (sparse.stream_id, 7)
+
+
+def test_a_stream_that_is_never_silent_long_gets_no_more_than_its_share() -> None:
+    pair = Pair(MuxOptions(stream_window=10_000_000))
+    steady, greedy = pair.dialler.mux.open(TARGET), pair.dialler.mux.open(TARGET)
+    pair.dialler.mux.write(steady, b"s" * 8_000_000)
+    sent = {1: 0, 3: 0}
+    for _ in range(100):  # it has always sent all it has, and so is new each time
+        pair.dialler.mux.write(greedy, b"g" * 30_000)
+        for stream_id, size in one_message(pair, 40_000):
+            sent[stream_id] += size
+    assert 0.4 < sent[1] / sum(sent.values()) < 0.6
+
+
+def test_busy_streams_share_by_bytes_not_by_frames() -> None:
+    pair = Pair(MuxOptions(stream_window=10_000_000))
+    large, small = pair.dialler.mux.open(TARGET), pair.dialler.mux.open(TARGET)
+    pair.dialler.mux.write(large, b"l" * 3_000_000)
+    for _ in range(300):
+        pair.dialler.mux.write(small, b"s" * 10_000)
+    sent = {1: 0, 3: 0}
+    for _ in range(10):
+        for stream_id, size in one_message(pair, 262_144):
+            sent[stream_id] += size
+    assert abs(sent[1] - sent[3]) <= 2 * 65_536
+
+
 def test_while_congested_only_control_leaves() -> None:
     pair = Pair()
     stream = pair.dialler.mux.open(TARGET)
@@ -67,7 +110,7 @@ def test_consumption_below_an_eighth_is_told_after_a_second_and_frees_the_sender
 
 
 def test_a_stream_without_the_sessions_credit_keeps_its_turn_and_lets_an_end_pass() -> None:
-    pair = Pair(MuxOptions(stream_window=1_000, session_window=1_000))
+    pair = Pair(MuxOptions(stream_window=1_000, session_window=1_000, max_session_window=1_000))
     pair.acceptor.reading = False
     first, second, third = (pair.dialler.mux.open(TARGET) for _ in range(3))
     pair.dialler.mux.write(first, b"1" * 1_000)
