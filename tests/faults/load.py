@@ -54,6 +54,7 @@ TRANSFERS = Volume(
     requests=5, downloads=10, uploads=10, websockets=10, websocket_interval=0.05, tcp=0
 )
 """Ten downloads, ten uploads and ten WebSockets whose echoes are never all back."""
+NOTHING = Volume(requests=0, downloads=0, uploads=0, websockets=0, tcp=0)
 HEALTHY = Volume(requests=10, downloads=0, uploads=0, websockets=1, tcp=1)
 
 
@@ -68,14 +69,15 @@ async def load(
     stop = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as short, asyncio.TaskGroup() as group:
-            requests = group.create_task(_requests(client, volume, names, short))
             doing = _streams(client, volume, names)
-            streams = [group.create_task(_again(do, stop)) for do in doing]
+            running = [group.create_task(_again(do, stop)) for do in doing]
+            if volume.requests:
+                running.append(group.create_task(_requests(client, volume, names, short)))
             try:
                 yield
             finally:
                 stop.set()
-                for task in (requests, *streams):
+                for task in running:
                     task.cancel()
     finally:
         client.close()

@@ -66,11 +66,22 @@ async def reset_storm(stage: Stage, seconds: float) -> None:
 async def slices(stage: Stage, seconds: float) -> None:
     """Every write on the link is of one to seven bytes."""
     assert stage.relay is not None
+    before = await _cpu_seconds(stage, seconds)
     with stage.fault("slices"):
         stage.relay.toxics = Toxics(slices=(1, 7))
-        await stage.sleep(seconds)
+        within = await _cpu_seconds(stage, seconds)
         stage.relay.toxics = Toxics()
+    stage.measure("CPU, times", within / before if before else 0.0)
     stage.check(stage.relay.connections, "the link did not stay on its connection")
+
+
+async def _cpu_seconds(stage: Stage, seconds: float) -> float:
+    """What cloud and manager used meanwhile."""
+    name = "process_cpu_seconds_total"
+    roles = (stage.world.cloud, stage.world.manager)
+    before = sum([(await role.metrics())[name] for role in roles])
+    await stage.sleep(seconds)
+    return sum([(await role.metrics())[name] for role in roles]) - before
 
 
 KINDS = ("reset", "kill", "silence 10 s", "silence 25 s")
@@ -162,7 +173,7 @@ LINK_FAULTS = (
         "writes of one to seven bytes on the link",
         partial(slices, seconds=30),
         may_fail=never_fails,
-        volume=LOAD_L.lighter(0.05),
+        volume=replace(LOAD_L.lighter(0.005), requests=10),
         relayed=True,
     ),
     *(

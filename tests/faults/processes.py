@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 
 from tests.faults.checker import Probe
+from tests.support.packet_path import End
 
 READY_TIMEOUT = 60.0
 PROBE_TIMEOUT = 30.0
@@ -33,6 +34,8 @@ class Role:
     admin: str
     """Path of its admin socket."""
     words: tuple[str, ...] = ("serve",)
+    place: End | None = None
+    """Another network namespace than the rig's."""
     process: Process | None = None
     away: list[tuple[float, float]] = field(default_factory=list)
     """When it could not answer, because we had stopped or killed it."""
@@ -52,6 +55,8 @@ class Role:
         """It serves."""
         reading, writing = os.pipe()
         command = [sys.executable, "-P", "-m", "lapdev", *self.words, *self.flags, *more]
+        if self.place is not None:
+            command = self.place.command(command)
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.faults.of_clients import CLIENT_FAULTS
 from tests.faults.of_links import LINK_FAULTS, SMOKE
+from tests.faults.of_packets import PACKET_FAULTS
 from tests.faults.of_processes import PROCESS_FAULTS
 from tests.faults.soak import soak_of
 from tests.faults.stage import Scenario
@@ -11,7 +12,14 @@ from tests.faults.stage import Scenario
 MINUTES = 60.0
 SCENARIOS = {
     each.name: each
-    for each in (SMOKE, *PROCESS_FAULTS, *LINK_FAULTS, *CLIENT_FAULTS, soak_of(MINUTES))
+    for each in (
+        SMOKE,
+        *PROCESS_FAULTS,
+        *LINK_FAULTS,
+        *PACKET_FAULTS,
+        *CLIENT_FAULTS,
+        soak_of(MINUTES),
+    )
 }
 
 

@@ -21,6 +21,7 @@ from tests.faults.load import HEALTHY, LOAD_L, Volume, load
 from tests.faults.processes import Role
 from tests.faults.relay import Relay, relay
 from tests.faults.world import LINK_PORT, RELAY_PORT, World, world
+from tests.support.packet_path import Conditions, PacketPath, packet_path
 
 HOST = "127.0.0.1"
 PROBE_INTERVAL = 0.1
@@ -40,6 +41,7 @@ class Stage:
     findings: list[str] = field(default_factory=list)
     probes: list[Probe] = field(default_factory=list)
     relay: Relay | None = None
+    path: PacketPath | None = None
     random: random.Random = field(default_factory=random.Random)
     renewed: set[str] = field(default_factory=set)
     """Roles that were started anew meanwhile."""
@@ -141,6 +143,8 @@ class Scenario:
     tenants: tuple[str, ...] = ("main", "healthy")
     clusters: tuple[str, ...] = ()
     relayed: bool = False
+    path: Conditions | None = None
+    """Of the packets between manager and cloud."""
     exposed: bool = False
     """There is no cluster: the first tenant is a laptop."""
     links: int = 0
@@ -177,6 +181,11 @@ async def perform(scenario: Scenario, seed: int, scale: float = 1.0) -> Result:
         if scenario.relayed:
             to = (HOST, LINK_PORT)
             between = await stack.enter_async_context(relay(to, seed, port=RELAY_PORT))
+        path = None
+        if scenario.path is not None:
+            path = stack.enter_context(packet_path(scenario.path, seed=seed))
+            # From here on this process, and what it starts, is at the far end.
+            stack.enter_context(path.far.entered())
         made = await stack.enter_async_context(
             exposed_world()
             if scenario.exposed
@@ -185,9 +194,10 @@ async def perform(scenario: Scenario, seed: int, scale: float = 1.0) -> Result:
                 clusters=scenario.clusters,
                 relayed=scenario.relayed,
                 links=scenario.links,
+                path=path,
             )
         )
-        stage = Stage(made, seed, relay=between, random=random.Random(seed), scale=scale)
+        stage = Stage(made, seed, path=path, relay=between, random=random.Random(seed), scale=scale)
         record = await _play(stage, scenario)
     # Only now are the logs complete.
     record.logs = {role.name: role.log() for role in made.roles}

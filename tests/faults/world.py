@@ -24,6 +24,7 @@ from tests.faults.checker import Probe
 from tests.faults.client import Doors
 from tests.faults.processes import Role
 from tests.support.needs import PROJECT
+from tests.support.packet_path import PacketPath
 
 PORT = 8080
 TCP_PREVIEWS = "127.0.0.1:20000-20019"
@@ -154,12 +155,12 @@ class World:
             await role.end()
 
 
-def cloud_role(folder: Path, cluster: str) -> Role:
+def cloud_role(folder: Path, cluster: str, address: str = "127.0.0.1") -> Role:
     flags = [
         "--role",
         "cloud",
         f"--listen=127.0.0.1:{PORT}",
-        f"--internal-listen=127.0.0.1:{LINK_PORT}",
+        f"--internal-listen={address}:{LINK_PORT}",
         f"--tcp-previews={TCP_PREVIEWS}",
     ]
     flags += [
@@ -171,7 +172,7 @@ def cloud_role(folder: Path, cluster: str) -> Role:
         f"--cluster-token-file={folder}/{cluster}.cluster",
         f"--bootstrap-token-file={folder}/token",
     ]
-    flags += [f"--public-url=http://127.0.0.1:{PORT}"]
+    flags += [f"--public-url=http://{address}:{PORT}"]
     return Role("cloud", folder, flags, f"{folder}/cloud.admin")
 
 
@@ -259,11 +260,12 @@ async def world(
     clusters: tuple[str, ...] = (),
     relayed: bool = False,
     links: int = 0,
+    path: PacketPath | None = None,
 ) -> AsyncIterator[World]:
     """Everything stands and is ready.
 
     `clusters` are known to the cloud, beside those of the tenants; `relayed`: the first tenant's
-    link goes to RELAY_PORT.
+    link goes to RELAY_PORT; `path`: we are at its far end, the first tenant at its near one.
     """
     network.bring_up()
     with tempfile.TemporaryDirectory(prefix="ldf-", dir="/tmp") as name:
@@ -274,12 +276,15 @@ async def world(
             for tenant in reversed((*tenants, *clusters)):
                 if made.cloud.process is not None:
                     await made.cloud.stop()
-                made.cloud = cloud_role(folder, tenant)
+                made.cloud = cloud_role(folder, tenant, path.far.address if path else "127.0.0.1")
                 await made.cloud.start()
             for tenant in tenants:
                 first = tenant == "main"
                 port = PORT if not first else RELAY_PORT if relayed else LINK_PORT
                 manager = manager_role(folder, tenant, port, links=links if first else 0)
+                if path is not None and first:
+                    manager.place = path.near
+                    manager.flags.append(f"--cloud=http://{path.far.address}:{LINK_PORT}")
                 made.tenants[tenant] = Tenant(tenant, folder, manager)
                 await manager.start()
             for each in made.tenants.values():
