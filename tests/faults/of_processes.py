@@ -9,6 +9,7 @@ from functools import partial
 from tests.faults.crowd import Crowd, crowd
 from tests.faults.history import STREAMS, Kind, Operation, Outcome
 from tests.faults.load import LOAD_L, Volume
+from tests.faults.processes import Role
 from tests.faults.stage import (
     LOST,
     OPENED,
@@ -65,6 +66,42 @@ async def cloud_stopped(stage: Stage) -> None:
     away = [each for each in codes if "1001" in each]
     stage.measure("websockets told 1001", len(away))
     stage.check(len(away) == len(codes), f"websockets ended otherwise: {set(codes) - set(away)}")
+
+
+async def cloud_taken_over(stage: Stage) -> None:
+    """A new cloud takes the sockets over; the old one finishes what it has, and ends."""
+    world = stage.world
+    old = world.cloud
+    new = Role("cloud-next", world.folder, [*old.flags, "--take-over"], old.admin)
+    stage.renewed.add(new.name)
+    with stage.fault("cloud taken over"):
+        begun = time.monotonic()
+        await new.start()
+        stage.measure("new one ready s", time.monotonic() - begun)
+        world.cloud = new
+        world.more.append(old)
+
+        async def has_the_tunnels() -> bool:
+            return bool(stage.tunnel_lines(OPENED))
+
+        async def serves() -> bool:
+            return any(line["event"] == "exchange_finished" for line in new.log())
+
+        moved = await world.wait(has_the_tunnels, "the tunnel is the new one's")
+        stage.measure("tunnels at the new one s", moved, 2)
+        stage.measure("new one serves s", moved + await world.wait(serves, "it serves"), 2.3)
+        assert old.process is not None
+        async with asyncio.timeout(2 * DRAIN_SECONDS):
+            code = await old.process.wait()
+        stage.measure("old one gone s", time.monotonic() - begun, DRAIN_SECONDS + 3)
+        stage.check(code == 0, f"the old cloud's exit code is {code}")
+    await stage.sleep(20)
+
+
+def only_what_lasts(stage: Stage, operation: Operation) -> bool:
+    """WebSockets and raw TCP that were open before end with the old process."""
+    (fault,) = stage.history.faults
+    return operation.kind in (Kind.WEBSOCKET, Kind.TCP) and operation.begun < fault.begun
 
 
 def not_what_could_end(stage: Stage, operation: Operation) -> bool:
@@ -171,6 +208,12 @@ PROCESS_FAULTS = (
         cloud_stopped,
         may_fail=not_what_could_end,
         tenants=("main",),
+    ),
+    Scenario(
+        "F3",
+        "a new cloud takes over from the old one",
+        cloud_taken_over,
+        may_fail=only_what_lasts,
     ),
     Scenario("F4", "a manager is killed", manager_killed, may_fail=fails_during_the_fault),
     Scenario(
