@@ -156,3 +156,18 @@ async def test_no_byte_is_lost_whatever_link_is_cut_and_when(tmp_path: Path, see
 def _pieces(chance: random.Random, whole: bytes) -> list[bytes]:
     cuts = sorted(chance.randrange(len(whole)) for _ in range(19))
     return [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+
+
+async def test_a_link_that_falls_silent_is_given_up_and_its_streams_go_on(tmp_path: Path) -> None:
+    liveness = replace(FAST.mux.liveness, ping_interval=0.05, dead_timeout=0.05)
+    options = replace(FAST, mux=replace(FAST.mux, liveness=liveness))
+    async with linked(tmp_path, 2, options) as ends:
+        streams = await on_each_link(ends, 2)
+        websocket = ends.acceptor.tunnel._links[1].websocket
+        assert websocket._transport is not None
+        websocket._transport.pause_reading()  # it hears nothing, and so does not answer
+        for stream, recorder in streams.values():
+            stream.write(b"are you there?")
+            await recorder.wait_until(lambda seen: seen.data == b"are you there?")
+        assert not ends.watcher.down
+        await until(ends, lambda: ends.acceptor.tunnel.links == (0, 1))
