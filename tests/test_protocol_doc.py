@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from lapdev.model import EnvironmentId, InterceptId
+from lapdev.model import EnvironmentId, ExposureId, InterceptId
 from lapdev.wire.control import (
     MAX_LOG_LINES,
+    ExposureTarget,
     InterceptTarget,
     LogsTarget,
     ServiceTarget,
@@ -22,6 +23,7 @@ from lapdev.wire.mux.frames import (
     FURTHER,
     LAYOUT,
     MAX_DATA_BYTES,
+    MAX_DATAGRAM_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_MISSING_RANGES,
     RESUME_ENTRIES,
@@ -105,9 +107,10 @@ def test_every_kind_of_target_is_documented_with_its_keys() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (`.*?) \| ", TEXT, re.MULTILINE)
     written = {kind: set(re.findall(r"`(\w+)`", keys)) for kind, keys in rows}
     for example in (
-        ServiceTarget("ns", "api", 80),
+        ServiceTarget("ns", "api", 80, "udp"),
         InterceptTarget(InterceptId("i1"), 80),
         LogsTarget(EnvironmentId("e1"), "api", "", 100, follow=True),
+        ExposureTarget(ExposureId("x1")),
     ):
         target = encode_target(example)
         assert written[target.pop("kind")] == set(target)
@@ -117,5 +120,11 @@ def test_every_kind_of_target_is_documented_with_its_keys() -> None:
 def test_every_close_code_and_limit_is_documented() -> None:
     for code in CloseCode:
         assert re.search(rf"^\| {int(code)} \| ", TEXT, re.MULTILINE), code
-    for number in (MAX_MESSAGE_BYTES, MAX_DATA_BYTES, RESUME_ENTRIES, MAX_MISSING_RANGES):
+    for number in (
+        MAX_MESSAGE_BYTES,
+        MAX_DATAGRAM_BYTES,
+        MAX_DATA_BYTES,
+        RESUME_ENTRIES,
+        MAX_MISSING_RANGES,
+    ):
         assert f"{number:,}" in TEXT

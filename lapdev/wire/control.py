@@ -36,6 +36,8 @@ class ServiceTarget:
     namespace: str
     service: str
     port: int
+    protocol: str = "tcp"
+    """`tcp`, or `udp`: then the stream carries datagrams and no bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +303,10 @@ def decode_message(name: object, body: object) -> Message:
 
 def encode_target(target: Target) -> dict[str, Any]:
     """The target as the map an OPEN frame carries."""
-    return {"kind": _KINDS[type(target)], **cast("dict[str, Any]", to_plain(target))}
+    plain = {"kind": _KINDS[type(target)], **cast("dict[str, Any]", to_plain(target))}
+    if plain.get("protocol") == "tcp":
+        del plain["protocol"]  # what it is when nothing is said
+    return plain
 
 
 def decode_target(value: object) -> Target:
@@ -323,4 +328,6 @@ def decode_target(value: object) -> Target:
         return target
     if not 0 < target.port < 65536:
         raise RemoteProtocolError(f"port {target.port} is not between 1 and 65535")
+    if isinstance(target, ServiceTarget) and target.protocol not in ("tcp", "udp"):
+        raise RemoteProtocolError(f"protocol {target.protocol!r:.20} is neither tcp nor udp")
     return target

@@ -243,3 +243,13 @@ def test_any_value_is_a_target_or_a_refusal(value: object) -> None:
     for target in (value, {"kind": "service", "port": value}, {"kind": value, "port": 1}):
         with pytest.raises(RemoteProtocolError):
             decode_target(target)
+
+
+def test_a_service_target_is_tcp_unless_it_says_udp_and_neither_tcp_nor_udp_is_refused() -> None:
+    plain = encode_target(ServiceTarget("shop", "dns", 53))
+    assert "protocol" not in plain, "the usual case costs nothing"
+    assert decode_target(plain) == ServiceTarget("shop", "dns", 53, "tcp")
+    udp = ServiceTarget("shop", "dns", 53, "udp")
+    assert decode_target(encode_target(udp)) == udp
+    with pytest.raises(RemoteProtocolError, match="neither tcp nor udp"):
+        decode_target({**plain, "protocol": "sctp"})

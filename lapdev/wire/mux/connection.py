@@ -18,6 +18,7 @@ from lapdev.wire.mux.events import ConnectionDead, Event
 from lapdev.wire.mux.frames import (
     JOIN_BYTES,
     MAX_CAUSE_BYTES,
+    MAX_DATAGRAM_BYTES,
     MAX_DETAIL_BYTES,
     MAX_LINKS,
     FrameType,
@@ -241,6 +242,18 @@ class MuxConnection:
         """`data` is sent as credit allows. Raises LocalProtocolError after `finish` or a reset."""
         stream.append(data)
         self.table[stream.link].sender.schedule(stream)
+
+    def send_datagram(self, stream: MuxStream, data: bytes) -> None:
+        """`data` leaves whole, at once or never; it may get lost. Dropped on a stream that ends.
+
+        Raises:
+            LocalProtocolError: it is larger than a datagram may be.
+        """
+        if len(data) > MAX_DATAGRAM_BYTES:
+            raise LocalProtocolError(f"a datagram of {len(data)} bytes")
+        if self._alive(stream) and not stream.fin_queued:
+            stream.append_datagram(data)
+            self.sender_of(stream).schedule(stream)
 
     def finish(self, stream: MuxStream) -> None:
         """This end writes nothing more; its FIN follows what is written."""

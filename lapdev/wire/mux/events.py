@@ -30,6 +30,14 @@ class DataReceived:
 
 
 @dataclass(slots=True)
+class DatagramReceived:
+    """One datagram, whole. Others may have been lost before it; it has no credit to give back."""
+
+    stream: MuxStream
+    data: bytes
+
+
+@dataclass(slots=True)
 class EofReceived:
     """The peer ended its direction; everything it sent has been delivered."""
 
@@ -98,6 +106,7 @@ Event = (
     StreamOpened
     | StreamAccepted
     | DataReceived
+    | DatagramReceived
     | EofReceived
     | StreamEnded
     | CallReceived

@@ -42,6 +42,7 @@ class FrameType(IntEnum):
     GOAWAY = 12  # scope, drain_seconds, reason
     RESUME = 13  # received, limit, opened, [[stream, received, limit, flags], ...], more
     #              then: [[link, received], ...], [[first missing id, last], ...]
+    DATAGRAM = 64  # stream, bytes; an end that does not know it skips it
 
 
 FIRST_IGNORABLE_TYPE: Final = 64
@@ -70,6 +71,8 @@ class GoAwayScope(IntEnum):
 # Limits. Bytes unless the name says otherwise.
 MAX_MESSAGE_BYTES: Final = 1_048_576
 MAX_DATA_BYTES: Final = 65_536
+MAX_DATAGRAM_BYTES: Final = 65_507
+"""What fits into one of UDP over IPv4."""
 MAX_CAUSE_BYTES: Final = 64
 MAX_DETAIL_BYTES: Final = 1_024
 MAX_NAME_BYTES: Final = 64
@@ -130,6 +133,14 @@ def encode_data_header(stream: int, offset: int, length: int) -> bytes:
     return head + b"\xc6" + length.to_bytes(4, "big")
 
 
+def encode_datagram_header(stream: int, length: int) -> bytes:
+    """The same of a DATAGRAM frame."""
+    head = b"\x93" + _pack((64, stream))[1:]
+    if length < 256:
+        return head + b"\xc4" + length.to_bytes(1, "big")
+    return head + b"\xc5" + length.to_bytes(2, "big")
+
+
 # Field checks. Each returns True for a value the field may have.
 
 
@@ -144,6 +155,10 @@ def _stream(value: object) -> bool:
 def _payload(value: object) -> bool:
     # An empty DATA frame carries nothing and would cost its reader for free.
     return type(value) is bytes and 0 < len(value) <= MAX_DATA_BYTES
+
+
+def _datagram(value: object) -> bool:
+    return type(value) is bytes and len(value) <= MAX_DATAGRAM_BYTES
 
 
 def _flag(value: object) -> bool:
@@ -252,6 +267,7 @@ LAYOUT: Final[dict[int, tuple[tuple[str, Check], ...]]] = {
         ("streams", _entries),
         ("more", _flag),
     ),
+    FrameType.DATAGRAM: (("stream", _stream), ("bytes", _datagram)),
 }
 
 FURTHER: Final[dict[int, tuple[tuple[str, Check], ...]]] = {

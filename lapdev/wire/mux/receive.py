@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lapdev.wire.mux.events import (
     CallReceived,
+    DatagramReceived,
     DataReceived,
     EofReceived,
     Event,
@@ -104,6 +105,15 @@ def _on_data(connection: MuxConnection, link: Link, frame: list[Any], events: li
             connection.reset(stream, "closed", "the reader has gone")
     else:
         events.append(DataReceived(stream, data))
+
+
+def _on_datagram(
+    connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]
+) -> None:
+    stream = _known(connection, link, frame[1])
+    # One that crossed with the stream's end is lost, as any may be.
+    if stream is not None and not stream.reset_cause and not stream.discarding:
+        events.append(DatagramReceived(stream, frame[2]))
 
 
 def _on_fin(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
@@ -230,6 +240,7 @@ _HANDLERS: dict[int, Handler] = {
     FrameType.REPLY: _on_reply,
     FrameType.GOAWAY: _on_goaway,
     FrameType.RESUME: _on_resume,
+    FrameType.DATAGRAM: _on_datagram,
 }
 _STREAM_FRAMES = frozenset(
     {
@@ -239,5 +250,6 @@ _STREAM_FRAMES = frozenset(
         FrameType.FIN,
         FrameType.RESET,
         FrameType.CREDIT,
+        FrameType.DATAGRAM,
     }
 )

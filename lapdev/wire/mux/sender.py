@@ -12,7 +12,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from lapdev.wire.mux.frames import MAX_DATA_BYTES, FrameType, encode, encode_data_header
+from lapdev.wire.mux.frames import (
+    MAX_DATA_BYTES,
+    FrameType,
+    encode,
+    encode_data_header,
+    encode_datagram_header,
+)
 from lapdev.wire.mux.outbox import Outbox
 from lapdev.wire.mux.session_credit import SessionCredit
 from lapdev.wire.mux.stream import MuxStream
@@ -218,7 +224,9 @@ class Sender:
         return sent
 
     def _send_piece(self, outbox: Outbox, stream: MuxStream, budget: int) -> int:
-        """One DATA frame, and FIN when it was the last. Returns its bytes."""
+        """One DATA frame, and FIN when it was the last, or a datagram. Returns its bytes."""
+        if stream.datagrams:
+            return self._send_datagram(outbox, stream)
         session, offset = self._session, stream.sent
         data = stream.take(min(budget, session.send_limit - session.sent))
         if data:
@@ -229,3 +237,10 @@ class Sender:
             stream.fin_sent = True
             outbox.add(encode(FrameType.FIN, stream.stream_id, stream.end))
         return len(data)
+
+    def _send_datagram(self, outbox: Outbox, stream: MuxStream) -> int:
+        # Never cut in two, whatever is left of the budget.
+        data = stream.take_datagram()
+        header = encode_datagram_header(stream.stream_id, len(data))
+        outbox.add(header, data)
+        return len(header) + len(data)

@@ -21,6 +21,8 @@ An idle stream holds no buffer.
 
 from __future__ import annotations
 
+from collections import deque
+
 from lapdev.errors import LocalProtocolError
 from lapdev.wire.mux.frames import MAX_DATA_BYTES, violation
 from lapdev.wire.mux.window import Rate, next_window
@@ -29,10 +31,17 @@ MERGE_BYTES = 4096
 """Small unacknowledged pieces are joined up to this, so that one-byte writes cost one byte."""
 
 
+MAX_QUEUED_DATAGRAMS = 262_144
+"""Bytes of datagrams that wait on one stream; what is older is of no use to anybody."""
+DATAGRAM_COST = 64
+"""What each counts besides its bytes, so that empty ones are not free."""
+
+
 class MuxStream:
     """The state of one stream. Changed by its `MuxConnection` only; the owner reads it."""
 
     __slots__ = (
+        "_datagram_bytes",
         "_skip",
         "_unacked",
         "_unsent",
@@ -42,6 +51,7 @@ class MuxStream:
         "consumed",
         "credit_marked",
         "credited",
+        "datagrams",
         "deficit",
         "discarding",
         "end",
@@ -93,6 +103,9 @@ class MuxStream:
         self._unsent: list[bytes] = []
         self._unacked: list[bytes] = []
         self._skip = 0  # bytes of _unacked[0] that are acknowledged already
+        self.datagrams: deque[bytes] | None = None
+        """Waiting for their turn. They count for nothing and are never sent again."""
+        self._datagram_bytes = 0
         # Receiving
         self.window = self.least_window = window
         self.rate: Rate | None = None
@@ -130,6 +143,8 @@ class MuxStream:
         """Something could leave now, were it for this stream alone."""
         if self.reset_cause:
             return False
+        if self.datagrams:
+            return True
         if self._unsent:
             return self.sent < self.send_limit
         return self.fin_queued and not self.fin_sent
@@ -147,6 +162,23 @@ class MuxStream:
                 bytes(view[at : at + MAX_DATA_BYTES]) for at in range(0, len(data), MAX_DATA_BYTES)
             )
         self.end += len(data)
+
+    def append_datagram(self, data: bytes) -> None:
+        """It is sent in its turn; when too much waits, the oldest is dropped, as routers do."""
+        if self.datagrams is None:
+            self.datagrams = deque()
+        self.datagrams.append(data)
+        self._datagram_bytes += len(data) + DATAGRAM_COST
+        while self._datagram_bytes > MAX_QUEUED_DATAGRAMS:
+            self.take_datagram()
+
+    def take_datagram(self) -> bytes:
+        assert self.datagrams
+        data = self.datagrams.popleft()
+        self._datagram_bytes -= len(data) + DATAGRAM_COST
+        if not self.datagrams:
+            self.datagrams = None
+        return data
 
     def take(self, most: int) -> bytes:
         """Up to `most` bytes to send now; kept until acknowledged. Empty without credit."""
@@ -224,6 +256,8 @@ class MuxStream:
         self._unsent.clear()
         self._unacked.clear()
         self._skip = 0
+        self.datagrams = None
+        self._datagram_bytes = 0
         self.end = self.sent
 
     # Receiving

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lapdev.wire.mux import MuxConnection, MuxOptions, MuxStream
-from lapdev.wire.mux.events import Event, LinkSuperseded, StreamEnded
+from lapdev.wire.mux.events import DatagramReceived, Event, LinkSuperseded, StreamEnded
 from lapdev.wire.mux.frames import MAX_LINKS
 from tests.support.pair import End
 
@@ -48,6 +48,7 @@ class Session(RuleBasedStateMachine):
         self.rng = random.Random(0)
         self.written: dict[tuple[int, int], bytearray] = {}
         self.finished: set[tuple[int, int]] = set()
+        self.datagrams: dict[tuple[int, int], list[bytes]] = {}
         self.excused: set[int] = set()
         """Streams that somebody reset, or did not want to hear any more."""
         first = Connection()
@@ -73,6 +74,14 @@ class Session(RuleBasedStateMachine):
             data = self.rng.randbytes(size)
             self.ends[side].mux.write(stream, data)
             self.written.setdefault((side, stream.stream_id), bytearray()).extend(data)
+
+    @rule(side=SIDES, at=st.integers(0, 7), size=st.integers(0, 200))
+    def send_datagram(self, side: int, at: int, size: int) -> None:
+        stream = self.pick(side, at)
+        if stream is not None:
+            sent = self.datagrams.setdefault((side, stream.stream_id), [])
+            sent.append(len(sent).to_bytes(4, "big") + bytes(size))
+            self.ends[side].mux.send_datagram(stream, sent[-1])
 
     @rule(side=SIDES, at=st.integers(0, 7))
     def finish(self, side: int, at: int) -> None:
@@ -189,6 +198,17 @@ class Session(RuleBasedStateMachine):
         for side in (DIALLER, ACCEPTOR):
             for stream_id, got in self.ends[1 - side].received.items():
                 assert self.written[side, stream_id].startswith(got)
+
+    @invariant()
+    def datagrams_arrive_whole_and_once_and_in_order(self) -> None:
+        for side in (DIALLER, ACCEPTOR):
+            arrived: dict[int, list[bytes]] = {}
+            for event in self.ends[1 - side].events:
+                if isinstance(event, DatagramReceived):
+                    arrived.setdefault(event.stream.stream_id, []).append(event.data)
+            for stream_id, got in arrived.items():
+                sent = iter(self.datagrams[side, stream_id])
+                assert all(datagram in sent for datagram in got)
 
     def settle(self) -> None:
         for _ in range(2_000):

@@ -56,7 +56,7 @@ def test_surplus_fields_are_ignored() -> None:
 
 
 def test_unknown_types_from_64_on_are_skipped_and_below_refused() -> None:
-    assert decode(msgpack.packb([64, "x"]) + PING + msgpack.packb([1000])) == [[8, 1]]
+    assert decode(msgpack.packb([65, "x"]) + PING + msgpack.packb([1000])) == [[8, 1]]
     assert refused(msgpack.packb([14])) == CloseCode.PROTOCOL_ERROR
     assert refused(msgpack.packb([63])) == CloseCode.PROTOCOL_ERROR
 
