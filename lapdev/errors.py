@@ -185,6 +185,13 @@ class ConnectTimeout(UpstreamError):
     cause = "connect_timeout"
 
 
+class AnswerTimeout(UpstreamError):
+    """The application took the request and did not begin to answer in time."""
+
+    status = 504
+    cause = "answer_timeout"
+
+
 class UpstreamClosed(UpstreamError):
     """The application closed the connection before its answer was complete."""
 

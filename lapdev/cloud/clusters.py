@@ -73,8 +73,15 @@ class ClusterLinks:
         self._clusters: defaultdict[ClusterId, _Cluster] = defaultdict(_Cluster)
         self._live: dict[EnvironmentId, ReportEnvironment] = {}
         self._dirty: set[EnvironmentId] = set()
+        self._intercepted: set[EnvironmentId] = set()
         self._pushing = False
         self._slots = asyncio.Semaphore(MAX_PARALLEL_PUSHES)
+
+    @property
+    def intercepted(self) -> bool:
+        """Somebody may be debugging what serves a request: an intercept of a shared environment
+        serves the requests of its branches too."""
+        return bool(self._intercepted)
 
     # TunnelHandler
 
@@ -258,8 +265,13 @@ class ClusterLinks:
                 environment = await self._store.environment(environment_id)
                 intercepts = await self._store.intercepts(environment=environment_id)
                 grants = tuple(self._grant(intercept) for intercept in intercepts)
+                if intercepts:
+                    self._intercepted.add(environment_id)
+                else:
+                    self._intercepted.discard(environment_id)
                 await tunnel.call(ApplyEnvironment(environment, grants))
         except NotFound:
+            self._intercepted.discard(environment_id)
             return  # deleted meanwhile; its deletion is sent on its own
         except LapdevError as exc:
             get_logger().warning(

@@ -10,32 +10,32 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lapdev.cloud.clusters import ClusterLinks
 from lapdev.cloud.exposures import ASK_THE_OWNER, Exposures
 from lapdev.cloud.refusals import told
 from lapdev.cloud.stamp import stamp
+from lapdev.cloud.upstreams import leave_tunnel, open_upstream, upstreams_of
 from lapdev.cloud.ways import Ways
-from lapdev.errors import LapdevError, NoRoute, NotReady
+from lapdev.errors import AnswerTimeout, LapdevError, NoRoute, NotReady
 from lapdev.log import AccessLine, AccessLog
 from lapdev.model import EnvironmentId, ExposureId
 from lapdev.net.error_page import respond_error
 from lapdev.net.exchange import Exchange
-from lapdev.net.http_client import UpstreamConnection
 from lapdev.net.http_connection import HttpConnection
 from lapdev.net.proxy import Forwarding, forward
 from lapdev.net.tasks import Tasks
 from lapdev.routing.hosts import PreviewIndex
 from lapdev.tunnel import Tunnel
 from lapdev.wire.control import ExposureTarget, ServiceTarget
-from lapdev.wire.http1 import INNER_LIMITS, RequestHead
+from lapdev.wire.http1 import RequestHead
 
 HOP = "edge"
 
-UPSTREAMS = "edge.upstreams"
-"""Key of a downstream connection's own upstream connections, by target."""
+ANSWER_TIMEOUT = 300.0
+"""Seconds an app may take to begin its answer."""
 
 _NO_PATH = "The address has other paths; its Ingress says which."
 
@@ -68,17 +68,6 @@ class _Request:
         return found
 
 
-@dataclass(slots=True)
-class _Upstream:
-    tunnel: Tunnel
-    connection: UpstreamConnection
-
-    @property
-    def reusable(self) -> bool:
-        tunnel = self.tunnel
-        return tunnel.connected and not tunnel.draining and self.connection.reusable
-
-
 class Edge:
     """Answers requests for preview hosts."""
 
@@ -104,6 +93,7 @@ class Edge:
     def handle(self, exchange: Exchange) -> None:
         """Takes over one request for some host below the preview domain."""
         exchange.on_finished = self._log
+        exchange.expect_answer(ANSWER_TIMEOUT, self._unanswered)
         self.counters.requests += 1
         self._route(exchange)
 
@@ -150,14 +140,27 @@ class Edge:
     def leave(self, tunnel: Tunnel, connections: Iterable[HttpConnection]) -> None:
         """The far end is about to stop: nothing idle of these connections stays on the tunnel."""
         for connection in connections:
-            for upstream in connection.state.get(UPSTREAMS, {}).values():
-                if upstream.tunnel is tunnel and upstream.connection.reusable:
-                    upstream.connection.close()
+            leave_tunnel(connection, tunnel)
+
+    def _unanswered(self, exchange: Exchange) -> None:
+        """An app that hangs is given up; a debugger that stands at a breakpoint is not."""
+        if self._clusters.intercepted or "exposure" in exchange.notes:
+            exchange.expect_answer(ANSWER_TIMEOUT, self._unanswered)
+            return
+        error = AnswerTimeout(
+            f"The application has not begun to answer within {ANSWER_TIMEOUT:g} seconds.",
+            hint="`lapdev env logs` shows what it is doing.",
+        )
+        if exchange.on_abort is not None:
+            exchange.on_abort(error)
+            exchange.on_abort = exchange.flow = None
+        self.counters.failures += 1
+        respond_error(exchange, error, HOP)
 
     # One attempt
 
     def _send(self, exchange: Exchange, request: _Request, attempt: int = 1) -> None:
-        upstreams = _upstreams_of(exchange)
+        upstreams = upstreams_of(exchange)
         target = request.target
         upstream = upstreams.get(target)
         if upstream is None or not upstream.reusable:
@@ -169,7 +172,7 @@ class Edge:
                 # Also when its tunnel is away: nobody would close it when that is back.
                 upstream.connection.close()
             try:
-                upstream = upstreams[target] = _open(tunnel, target)
+                upstream = upstreams[target] = open_upstream(tunnel, target)
             except LapdevError as exc:
                 self.counters.failures += 1
                 respond_error(exchange, exc, HOP)
@@ -219,28 +222,3 @@ class Edge:
         self._access.line(line)
         if exposure := notes.get("exposure"):
             self._exposures.note(ExposureId(exposure), line)
-
-
-def _open(tunnel: Tunnel, target: ServiceTarget | ExposureTarget) -> _Upstream:
-    connection = UpstreamConnection(INNER_LIMITS)
-    tunnel.open_stream(target, connection)
-    return _Upstream(tunnel, connection)
-
-
-def _upstreams_of(exchange: Exchange) -> dict[ServiceTarget | ExposureTarget, _Upstream]:
-    """The downstream connection's own upstream connections; they close with it."""
-    state = exchange.connection.state
-    upstreams: dict[ServiceTarget | ExposureTarget, _Upstream] | None = state.get(UPSTREAMS)
-    if upstreams is None:
-        upstreams = state[UPSTREAMS] = {}
-        exchange.connection.on_close.append(_closing(upstreams))
-    return upstreams
-
-
-def _closing(upstreams: dict[ServiceTarget | ExposureTarget, _Upstream]) -> Callable[[], None]:
-    def close() -> None:
-        for upstream in upstreams.values():
-            upstream.connection.close()
-        upstreams.clear()
-
-    return close

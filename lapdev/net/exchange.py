@@ -59,6 +59,7 @@ class Exchange:
         "_sink",
         "_swallow",
         "_trailers",
+        "answer_timeout",
         "bytes_in",
         "bytes_out",
         "connection",
@@ -69,6 +70,7 @@ class Exchange:
         "notes",
         "on_abort",
         "on_finished",
+        "on_unanswered",
         "request",
         "request_complete",
         "started_at",
@@ -90,6 +92,8 @@ class Exchange:
         self.on_abort: Callable[[Exception], None] | None = None
         self.on_finished: Callable[[Exchange], None] | None = None
         """Runs exactly once, at the end of the exchange, however it ends."""
+        self.on_unanswered: Callable[[Exchange], None] | None = None
+        self.answer_timeout = 0.0
         self.notes: dict[str, str] = {}
         """What the role wants in the access line: route, environment, workload."""
         self._sink: BodySink | None = None
@@ -121,6 +125,16 @@ class Exchange:
             sink.body_data(data)
         if self.request_complete:
             sink.body_end(self._trailers)
+
+    def expect_answer(self, timeout: float, late: Callable[[Exchange], None]) -> None:
+        """`late` runs if `timeout` seconds after the whole request no answer has begun."""
+        self.answer_timeout, self.on_unanswered = timeout, late
+        if self.request_complete:
+            self.connection.await_answer(timeout)
+
+    def answer_overdue(self) -> None:
+        if self.on_unanswered is not None and not self.response_started:
+            self.on_unanswered(self)
 
     def stop_reading_body(self) -> None:
         """The sink gets nothing more; what comes is held again."""

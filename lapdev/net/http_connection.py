@@ -200,6 +200,12 @@ class HttpConnection(asyncio.Protocol):
 
     def body_finished(self) -> None:
         self._due = NEVER
+        if self.exchange is not None and self.exchange.answer_timeout:
+            self.await_answer(self.exchange.answer_timeout)
+
+    def await_answer(self, timeout: float) -> None:
+        """The exchange is asked `timeout` seconds from now what became of its answer."""
+        self._due = self._loop.time() + timeout
 
     def exchange_finished(self, exchange: Exchange) -> None:
         """The response is complete; begin the next request, or close."""
@@ -254,6 +260,8 @@ class HttpConnection(asyncio.Protocol):
             self._lingering_over()
         elif exchange is not None and exchange.finished:  # the rest of its body did not come
             self._close_after_answer(complete=False)
+        elif exchange is not None and exchange.request_complete:
+            exchange.answer_overdue()
         elif exchange is not None:
             self._fail(RemoteProtocolError("the request body stopped coming", status=408))
         elif self._parser.in_head:
