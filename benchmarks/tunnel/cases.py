@@ -34,6 +34,26 @@ BIG_BUFFERS = "4096 131072 33554432"
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """A packet path."""
+
+    name: str
+    conditions: Conditions
+    mtu: int = 1500
+    big_buffers: bool = False
+
+
+WAYS = (
+    Way("no delay, MTU 9000", Conditions(), 9000),
+    Way("20 ms round trip", Conditions(delay=0.01)),
+    Way("80 ms round trip, MTU 9000", Conditions(delay=0.04), 9000),
+    Way("80 ms round trip, MTU 9000, 32 MiB buffers", Conditions(delay=0.04), 9000, True),
+    Way("20 ms round trip, 1 % loss", Conditions(delay=0.01, loss=0.01)),
+    Way("20 ms round trip, 3 % loss", Conditions(delay=0.01, loss=0.03)),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """How much of it."""
 
@@ -44,34 +64,17 @@ class Plan:
     rounds: int
     seconds: float
     """Of one measurement."""
-    connections: tuple[int, ...] = (1, 64, 512)
-    tunnels: int = 1000
+    connections: tuple[int, ...]
+    tunnels: int
+    ways: tuple[Way, ...]
+    ramp: float
+    """Seconds of bulk before it is counted on a path with a delay: what grows has grown."""
+    congestion: str
+    """TCP's congestion control on packet paths; empty: the machine's default."""
 
     def contestants(self) -> list[Contestant | None]:
         """Those that are wanted, and None for no tunnel at all."""
         return [None, *(one for one in CONTESTANTS if self.who.search(one.name))]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A packet path."""
-
-    name: str
-    conditions: Conditions
-    mtu: int = 1500
-    big_buffers: bool = False
-
-
-ROUTES = (
-    Route("no delay, MTU 9000", Conditions(), 9000),
-    Route("20 ms round trip", Conditions(delay=0.01)),
-    Route("80 ms round trip, MTU 9000", Conditions(delay=0.04), 9000),
-    Route("80 ms round trip, MTU 9000, 32 MiB buffers", Conditions(delay=0.04), 9000, True),
-    Route("20 ms round trip, 1 % loss", Conditions(delay=0.01, loss=0.01)),
-    Route("20 ms round trip, 3 % loss", Conditions(delay=0.01, loss=0.03)),
-)
-RAMP = 4.0
-"""Seconds of bulk before it is counted on a path with a delay: what grows has grown."""
 
 
 @contextmanager
@@ -88,10 +91,10 @@ def run(plan: Plan, report: Report, say: Callable[[str], None]) -> None:
         for number in range(plan.rounds):
             say(f"round {number + 1} of {plan.rounds}")
             _loopback(plan, report, keys, say)
-            for route in ROUTES:
-                if plan.only.search(_case(route)):
-                    _path(plan, route, report, keys, seed=number + 1)
-                    say(_case(route))
+            for way in plan.ways:
+                if plan.only.search(_case(way)):
+                    _path(plan, way, report, keys, seed=number + 1)
+                    say(_case(way))
             for tls in (True, False):
                 if plan.only.search(f"crowd of {plan.tunnels} tunnels"):
                     try:
@@ -114,6 +117,8 @@ def _loopback(plan: Plan, report: Report, keys: Keys, say: Callable[[str], None]
         return
     here = Here()
     for contestant in plan.contestants():
+        if contestant is not None and contestant.paths_only:
+            continue
         _measure(contestant, wanted, (here, here), keys, report)
         say(contestant.name if contestant else DIRECT)
 
@@ -147,27 +152,29 @@ def _measure(
         report.fail("set-up", name, exc)
 
 
-def _case(route: Route) -> str:
-    return f"path: {route.name}"
+def _case(way: Way) -> str:
+    return f"path: {way.name}"
 
 
-def _path(plan: Plan, route: Route, report: Report, keys: Keys, seed: int) -> None:
+def _path(plan: Plan, way: Way, report: Report, keys: Keys, seed: int) -> None:
     """One stream over packets; without a tunnel it is a raw TCP connection on the same path."""
-    warm = RAMP if route.conditions.delay else 1.0
+    warm = plan.ramp if way.conditions.delay else 1.0
 
     def measure(found: Stand) -> dict[str, float]:
         told = found.transfer(1, plan.seconds, warm)
         return {"Mbit/s": told["MB/s"] * 8}
 
     for contestant in plan.contestants():
-        with packet_path(route.conditions, mtu=route.mtu, seed=seed, cpu=LOAD_CPU) as path:
+        with packet_path(way.conditions, mtu=way.mtu, seed=seed, cpu=LOAD_CPU) as path:
             for end in (path.near, path.far):
-                if route.big_buffers:
+                if plan.congestion:
+                    end.set_sysctl("net.ipv4.tcp_congestion_control", plan.congestion)
+                if way.big_buffers:
                     end.set_sysctl("net.ipv4.tcp_wmem", BIG_BUFFERS)
                     end.set_sysctl("net.ipv4.tcp_rmem", BIG_BUFFERS)
             congestion = path.near.sysctl("net.ipv4.tcp_congestion_control")
             report.about["congestion control"] = congestion
-            _measure(contestant, [(_case(route), measure)], (path.near, path.far), keys, report)
+            _measure(contestant, [(_case(way), measure)], (path.near, path.far), keys, report)
 
 
 def _crowd(plan: Plan, report: Report, keys: Keys, *, tls: bool) -> None:

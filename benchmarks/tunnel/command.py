@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tunnel import cases, peers
+from benchmarks.tunnel import cases, goals, peers
 from benchmarks.tunnel.machine import PROJECT
 from benchmarks.tunnel.report import Report
 
@@ -27,6 +27,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default 7)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of one measurement")
     parser.add_argument("--quick", action="store_true", help="a look whether all works: 1 round")
+    parser.add_argument("--congestion", default="", help="TCP's congestion control on paths")
     parser.add_argument("--json", type=Path, help="where the values go")
     given = parser.parse_args(argv)
     if os.geteuid() != 0:
@@ -39,6 +40,9 @@ def main(argv: list[str]) -> None:
         seconds=QUICK_SECONDS if given.quick else given.seconds,
         connections=(64,) if given.quick else (1, 64, 512),
         tunnels=100 if given.quick else 1000,
+        ways=cases.WAYS[2:5:2] if given.quick else cases.WAYS,
+        ramp=1.0 if given.quick else 4.0,
+        congestion=given.congestion,
     )
     report = Report(_about(argv, plan))
     try:
@@ -49,6 +53,7 @@ def main(argv: list[str]) -> None:
         for name, value in report.about.items():
             print(f"{name}: {value}")
         print(report.table())
+        print("\n".join(["", "Goals:", *goals.judged(report)]))
 
 
 def _about(argv: list[str], plan: cases.Plan) -> dict[str, Any]:

@@ -106,9 +106,11 @@ class Contestant:
     kind: str
     """The class it is compared in: ratios are to lapdev of the same class."""
     start: Callable[[Site], Ends]
+    paths_only: bool = False
+    """Of no interest where no packet is late or lost."""
 
 
-def _lapdev(site: Site, *, tls: bool) -> Ends:
+def _lapdev(site: Site, *, tls: bool, links: int = 1) -> Ends:
     """`lapdev serve --role cloud` and `lapdev expose --tcp`, as anybody would run them."""
     token = site.write("token", secrets.token_urlsafe())
     Path(token).chmod(0o600)
@@ -118,10 +120,12 @@ def _lapdev(site: Site, *, tls: bool) -> Ends:
     expose = python("lapdev", "expose", "--tcp", "--port", str(site.visit), "--json")
     expose += [f"127.0.0.1:{site.backend}", "--token-file", token]
     url, environment = f"http://{site.tunnel}", {"XDG_STATE_HOME": str(site.folder)}
+    environment["LAPDEV_TUNNEL_LINKS"] = str(links)
     if tls:
+        url = f"https://{site.tunnel}"
         cloud += ["--tls-cert", site.keys.certificate, "--tls-key", site.keys.key]
-        url, environment["LAPDEV_CA_FILE"] = f"https://{site.tunnel}", site.keys.certificate
-    server = site.server(cloud)
+        environment["LAPDEV_CA_FILE"] = site.keys.certificate
+    server = site.server([*cloud, "--public-url", url])
     site.wait_listening()
     return server, site.client([*expose, "--server", url], environment)
 
@@ -144,6 +148,10 @@ def _lapdev_plain(site: Site) -> Ends:
 
 def _lapdev_tls(site: Site) -> Ends:
     return _lapdev(site, tls=True)
+
+
+def _lapdev_links(site: Site) -> Ends:
+    return _lapdev(site, tls=False, links=4)
 
 
 def _bare_plain(site: Site) -> Ends:
@@ -221,6 +229,7 @@ CONTESTANTS = (
     Contestant("frp", ENCRYPTED, _frp_tls),
     Contestant("ssh -R", ENCRYPTED, _ssh),
     Contestant("lapdev ws", PLAIN, _lapdev_plain),
+    Contestant("lapdev ws 4 links", PLAIN, _lapdev_links, paths_only=True),
     Contestant("bare ws", PLAIN, _bare_plain),
     Contestant("frp no tls", PLAIN, _frp_plain),
     Contestant("rathole", PLAIN, _rathole),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tunnel.contestants import CONTESTANTS, OURS
+from benchmarks.tunnel.contestants import CONTESTANTS, OURS, PLAIN
 
 DIRECT = "direct"
 
@@ -26,6 +26,10 @@ class Report:
         values = self.cases.setdefault(case, {}).setdefault(contestant, defaultdict(list))
         for name, value in metrics.items():
             values[name].append(value)
+
+    def median(self, case: str, contestant: str, metric: str) -> float | None:
+        values = self.cases.get(case, {}).get(contestant, {}).get(metric)
+        return statistics.median(values) if values else None
 
     def fail(self, case: str, contestant: str, why: object) -> None:
         self.failures.append(f"{case}, {contestant}: {' '.join(str(why).split())[-300:]}")
@@ -56,7 +60,7 @@ class Report:
 
 def _ours(contestant: str) -> str:
     kinds = {one.name: one.kind for one in CONTESTANTS}
-    return OURS.get(kinds.get(contestant, ""), "")
+    return OURS[kinds.get(contestant, PLAIN)]
 
 
 def _shown(values: list[float]) -> str:

@@ -206,5 +206,6 @@ def _wait_ready(found: Stand, address: tuple[str, int]) -> None:
                     return
         except OSError as exc:
             if time.monotonic() > deadline:
-                raise MeasurementError(f"not ready: {exc}") from exc
+                log = found.started.log.read_text(errors="replace")
+                raise MeasurementError(f"not ready: {exc}: {log[-250:]}") from exc
         time.sleep(0.1)
