@@ -27,6 +27,8 @@ def arguments(words: list[str]) -> argparse.Namespace:
     unknown = set(given.scenarios) - {*SCENARIOS, "all"}
     if unknown:
         parser.error(f"no scenario {', '.join(sorted(unknown))}: there are {', '.join(SCENARIOS)}")
+    if given.record and given.scale != 1:
+        parser.error("--record is for whole runs, without --scale")
     return given
 
 
