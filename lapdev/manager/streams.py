@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from lapdev.cluster.driver import Driver
-from lapdev.errors import ConnectFailed, ConnectTimeout, LapdevError, NotReady
+from lapdev.errors import ConnectFailed, ConnectTimeout, LapdevError, NoRoute, NotReady
 from lapdev.log import AccessLine, AccessLog
 from lapdev.net.listener import dial
 from lapdev.net.relay import Relay
@@ -46,6 +46,10 @@ class ServiceStreams:
 
     def open(self, stream: Stream, target: ServiceTarget) -> None:
         """The stream is being joined to one of the target's pods, or refused with the reason."""
+        if target.protocol != "tcp":
+            error = NoRoute(f"{_shown(target)} is reached over TCP only", hop="manager")
+            stream.refuse(error)
+            return
         self.opened += 1
         self.active += 1
         self._tasks.spawn(self._join(stream, target), f"stream-{stream.stream_id}")

@@ -4,6 +4,7 @@ Law: no byte of a stream is lost, doubled or reordered while the session lives; 
 every stream and every call hears why.
 """
 
+from lapdev.tunnel.datagrams import DatagramInlet, datagram_outlet
 from lapdev.tunnel.dial import UplinkOptions, new_id
 from lapdev.tunnel.forward import Inlet, outlet
 from lapdev.tunnel.handler import TunnelHandler, TunnelKey
@@ -14,6 +15,7 @@ from lapdev.tunnel.tunnel import Tunnel
 from lapdev.tunnel.uplink import Uplink
 
 __all__ = [
+    "DatagramInlet",
     "Inlet",
     "Stream",
     "Tunnel",
@@ -24,6 +26,7 @@ __all__ = [
     "TunnelServerOptions",
     "Uplink",
     "UplinkOptions",
+    "datagram_outlet",
     "new_id",
     "outlet",
 ]

@@ -5,10 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lapdev.net.websocket import Lost, Unheard, WebsocketConnection
-from lapdev.wire.mux import MuxConnection
+from lapdev.wire.mux import CloseCode, MuxConnection
 
 if TYPE_CHECKING:
     from lapdev.tunnel.tunnel import Tunnel
+
+SESSION_OVER = frozenset(
+    {
+        CloseCode.NORMAL,
+        CloseCode.PROTOCOL_ERROR,
+        CloseCode.UNSUPPORTED_DATA,
+        CloseCode.INVALID_DATA,
+        CloseCode.MESSAGE_TOO_BIG,
+        CloseCode.REPLACED,
+    }
+)
+"""After these nothing of the session can be trusted, or is wanted. Any other end is an accident."""
 
 
 class Link:

@@ -16,6 +16,9 @@ from lapdev.wire.mux import MuxStream
 if TYPE_CHECKING:
     from lapdev.tunnel.tunnel import Tunnel
 
+MAX_EARLY_DATAGRAMS = 16
+"""Of a stream that is not accepted yet; the others are lost, as datagrams may be."""
+
 
 class Stream(asyncio.Transport):
     """One stream of a `Tunnel`. Made by `Tunnel.open_stream`, or given to `stream_opened`."""
@@ -23,6 +26,7 @@ class Stream(asyncio.Transport):
     __slots__ = (
         "_accept_waiter",
         "_closing",
+        "_datagrams",
         "_delivering",
         "_eof_pending",
         "_eof_seen",
@@ -45,7 +49,7 @@ class Stream(asyncio.Transport):
         tunnel: Tunnel,
         mux_stream: MuxStream,
         target: Target,
-        protocol: asyncio.BaseProtocol | None = None,
+        protocol: asyncio.Protocol | None = None,
     ) -> None:
         super().__init__()
         self.target: Target | None = target
@@ -56,6 +60,8 @@ class Stream(asyncio.Transport):
         self._error: Exception | None = None
         self._held: list[bytes] = []
         """Received, and not wanted yet: earns the peer no credit."""
+        self._datagrams: list[bytes] | None = None
+        """Came before the stream was accepted."""
         self._delivering = False
         self._eof_pending = False
         self._eof_seen = False
@@ -103,6 +109,8 @@ class Stream(asyncio.Transport):
             self._loop().call_soon(protocol.connection_lost, self._error)
         else:
             self._deliver_soon()
+            if self._datagrams is not None:
+                self._loop().call_soon(self._deliver_datagrams)
 
     def refuse(self, error: LapdevError) -> None:
         """The opener gets StreamRefused with the error's cause and detail."""
@@ -115,10 +123,11 @@ class Stream(asyncio.Transport):
             raise RuntimeError("write after write_eof")
         if self._closing or self._lost or not data:
             return
-        self._tunnel.write_stream(self._mux, bytes(data))
-        if not self._writing_paused and self._mux.unsent_bytes > self._high:
+        mux = self._mux
+        self._tunnel.write_stream(mux, data if type(data) is bytes else bytes(data))
+        if mux.end - mux.sent > self._high and not self._writing_paused:
             self._writing_paused = True
-            self._mux.wake_below = self._low
+            mux.wake_below = self._low
             if self._protocol is not None:
                 self._protocol.pause_writing()
 
@@ -148,6 +157,15 @@ class Stream(asyncio.Transport):
         if not high >= low >= 0:
             raise ValueError(f"high ({high}) must be >= low ({low}) must be >= 0")
         self._high, self._low = high, low
+
+    def send_datagram(self, data: bytes) -> None:
+        """Sent whole, and once, if at all: when too much waits, what is oldest is dropped.
+
+        For streams whose target is one of datagrams; the other end's protocol gets them as
+        `datagram_received(data)`.
+        """
+        if not self._closing and not self._lost:
+            self._tunnel.send_datagram(self._mux, data)
 
     # Reading
 
@@ -193,6 +211,7 @@ class Stream(asyncio.Transport):
     # asyncio.Transport
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
         self._protocol = protocol
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -215,6 +234,22 @@ class Stream(asyncio.Transport):
             self._held.append(data)
         else:
             self._deliver(data)
+
+    def datagram_arrived(self, data: bytes) -> None:
+        if self.is_closing():
+            return
+        if self._protocol is None or self._datagrams is not None:
+            self._datagrams = self._datagrams or []
+            if len(self._datagrams) < MAX_EARLY_DATAGRAMS:
+                self._datagrams.append(data)
+            return
+        receive = getattr(self._protocol, "datagram_received", None)
+        if receive is None:
+            return  # nobody there has a use for datagrams
+        try:
+            receive(data)
+        except Exception as exc:
+            self._tunnel.stream_failed(self, exc)
 
     def eof_arrived(self) -> None:
         if self._protocol is None or self._reading_paused or self._held or self._delivering:
@@ -284,11 +319,14 @@ class Stream(asyncio.Transport):
             self._eof_pending = False
             self._deliver_eof()
 
+    def _deliver_datagrams(self) -> None:
+        early, self._datagrams = self._datagrams, None
+        for data in early or ():
+            self.datagram_arrived(data)
+
     def _deliver(self, data: bytes) -> None:
-        protocol = self._protocol
-        assert isinstance(protocol, asyncio.Protocol)
         try:
-            protocol.data_received(data)
+            self._protocol.data_received(data)  # type: ignore[union-attr]  # asked before
         except Exception as exc:
             self._tunnel.stream_failed(self, exc)
             return

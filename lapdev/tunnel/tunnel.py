@@ -25,7 +25,7 @@ from lapdev.model import Identity
 from lapdev.net.websocket import Lost, WebsocketConnection
 from lapdev.tunnel.calls import TunnelCalls
 from lapdev.tunnel.handler import TunnelHandler, TunnelKey
-from lapdev.tunnel.link import Link
+from lapdev.tunnel.link import SESSION_OVER, Link
 from lapdev.tunnel.memory import process_budget
 from lapdev.tunnel.options import TunnelOptions
 from lapdev.tunnel.stream import Stream
@@ -34,6 +34,7 @@ from lapdev.wire.mux import CloseCode, GoAwayScope, MuxConnection, MuxStream
 from lapdev.wire.mux.events import (
     CallReceived,
     ConnectionDead,
+    DatagramReceived,
     DataReceived,
     EofReceived,
     Event,
@@ -45,18 +46,6 @@ from lapdev.wire.mux.events import (
     StreamEnded,
     StreamOpened,
 )
-
-_SESSION_OVER = frozenset(
-    {
-        CloseCode.NORMAL,
-        CloseCode.PROTOCOL_ERROR,
-        CloseCode.UNSUPPORTED_DATA,
-        CloseCode.INVALID_DATA,
-        CloseCode.MESSAGE_TOO_BIG,
-        CloseCode.REPLACED,
-    }
-)
-"""After these nothing of the session can be trusted, or is wanted. Any other end is an accident."""
 
 
 class Tunnel:
@@ -75,11 +64,11 @@ class Tunnel:
         self.closed = False
         self.close_code = 0
         """The websocket close code the session ended with, if one did."""
-        self.on_down: Callable[[], None] | None = None
+        self.on_down: Callable[[], None] = lambda: None
         """For the owner: the last connection is gone, or the session is over."""
-        self.on_link_down: Callable[[int], None] | None = None
+        self.on_link_down: Callable[[int], None] = lambda _link: None
         """For the dialling owner: this link wants another connection."""
-        self.on_go_away: Callable[[float], None] | None = None
+        self.on_go_away: Callable[[float], None] = lambda _seconds: None
         """For the dialling owner: the peer's process stops within so many seconds."""
         self._handler = handler
         self._mux = MuxConnection(dialler=dialler, options=options.mux, budget=process_budget())
@@ -232,10 +221,9 @@ class Tunnel:
         if self._idle is not None:
             self._idle.set()
         self._guard(self._handler.tunnel_closed, self, error)
-        if self.on_down is not None:
-            self.on_down()
+        self.on_down()
         for number in links:
-            self._tell_link_down(number)
+            self.on_link_down(number)
 
     async def aclose_with(self, code: int, reason: str) -> None:
         """Like `aclose`, telling the peer another code: 1001 when this process stops."""
@@ -258,6 +246,14 @@ class Tunnel:
         if not mux_stream.reset_cause:
             self._mux.write(mux_stream, data)
             self.flush_soon()
+
+    def send_datagram(self, mux_stream: MuxStream, data: bytes) -> None:
+        """Raises ValueError: it is larger than a datagram may be."""
+        try:
+            self._mux.send_datagram(mux_stream, data)
+        except LocalProtocolError as exc:
+            raise ValueError(exc.detail) from exc
+        self.flush_soon()
 
     def finish_stream(self, mux_stream: MuxStream) -> None:
         self._mux.finish(mux_stream)
@@ -306,11 +302,15 @@ class Tunnel:
         for event in events:
             if self.closed:
                 break
-            self._guard(self._dispatch, event)
+            # Most events by far are data: they go without the detours of the others.
+            if type(event) is DataReceived and type(event.stream.owner) is Stream:
+                event.stream.owner.data_arrived(event.data)
+            else:
+                self._guard(self._dispatch, event)
         self.flush_soon()
 
     def connection_lost(self, link: Link, lost: Lost) -> None:
-        if lost.code in _SESSION_OVER:
+        if lost.code in SESSION_OVER:
             self._log("tunnel_ended", lost, link.number)
             self.end(TunnelClosed(str(lost)), lost.code)
         else:
@@ -327,7 +327,7 @@ class Tunnel:
             self._move_lost_links()
         else:
             self._all_gone(error)
-        self._tell_link_down(number)
+        self.on_link_down(number)
         self.flush_soon()
 
     def _drop(self, link: Link) -> None:
@@ -350,12 +350,7 @@ class Tunnel:
         left = max(self._last_heard + self.options.grace - self.loop.time(), 0.0)
         self._grace_timer = self.loop.call_later(left, self._grace_over)
         self._guard(self._handler.tunnel_down, self, error)
-        if self.on_down is not None:
-            self.on_down()
-
-    def _tell_link_down(self, number: int) -> None:
-        if self.on_link_down is not None:
-            self.on_link_down(number)
+        self.on_down()
 
     def _grace_over(self) -> None:
         grace = self.options.grace
@@ -410,7 +405,15 @@ class Tunnel:
                 owner.accept_arrived()
             case StreamEnded(MuxStream(owner=Stream() as owner), cause, detail, refused):
                 owner.end_arrived(cause, detail, refused)
-            case DataReceived() | EofReceived() | StreamAccepted() | StreamEnded():
+            case DatagramReceived(MuxStream(owner=Stream() as owner), data):
+                owner.datagram_arrived(data)
+            case (
+                DataReceived()
+                | DatagramReceived()
+                | EofReceived()
+                | StreamAccepted()
+                | StreamEnded()
+            ):
                 pass  # of a stream that was turned away within the same message
             case CallReceived():
                 self._calls.call_received(event)
@@ -419,7 +422,7 @@ class Tunnel:
             case GoAwayReceived(GoAwayScope.PROCESS, drain_seconds, _):
                 self._peer_leaves(drain_seconds)
             case GoAwayReceived(GoAwayScope.LINK, _, _, link):
-                self._tell_link_down(link)
+                self.on_link_down(link)
             case GoAwayReceived():
                 pass
             case ConnectionDead(link):
@@ -454,8 +457,7 @@ class Tunnel:
 
     def _peer_leaves(self, seconds: int) -> None:
         self.draining = True
-        if self.on_go_away is not None:
-            self.on_go_away(float(seconds))
+        self.on_go_away(float(seconds))
 
     def _dead(self, number: int) -> None:
         link = self._links.get(number)

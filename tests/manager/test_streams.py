@@ -256,3 +256,10 @@ async def test_a_cloud_that_gives_up_while_we_dial_leaves_no_connection(stage: S
         go_on.set()
         assert (await stage.line())["error"] == "stream_reset"
     assert stage.streams.active == 0
+
+
+async def test_a_service_is_not_reached_by_datagrams(stage: Stage) -> None:
+    refused = await stage.refusal(ServiceTarget("shop", "api", 80, "udp"))
+    assert refused.cause == "no_route"
+    assert "TCP only" in refused.detail
+    assert stage.driver.asked == 0
