@@ -75,9 +75,16 @@ class Exposures:
         self._forget_at = 0.0
 
     async def load(self) -> None:
-        """What is stored is known: its devboxes will come back."""
-        for exposure in await self._store.exposures():
-            self._know(exposure)
+        """What is stored is known: its devboxes will come back. What is stored no more, and led
+        nowhere, is not."""
+        stored = {exposure.id: exposure for exposure in await self._store.exposures()}
+        for id in [id for id, known in self._announced.items() if not known.tunnels]:
+            if id not in stored:
+                del self._announced[id]
+        for exposure in stored.values():
+            announced = self._know(exposure)
+            if not announced.tunnels:
+                announced.exposure = exposure
 
     @property
     def connected(self) -> int:

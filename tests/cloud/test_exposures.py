@@ -10,8 +10,9 @@ import pytest
 
 from lapdev.cloud import exposures
 from lapdev.errors import CallFailed, StreamRefused
-from lapdev.model import ExposureKind
-from lapdev.net.tasks import spawn
+from lapdev.model import Exposure, ExposureId, ExposureKind
+from lapdev.net.tasks import Tasks, spawn
+from lapdev.store import Store, no_tcp_ports
 from lapdev.store import exposures as stored
 from lapdev.wire.control import EndExposure, ExposureTarget, StartExposure
 from tests.cloud.test_tcp_previews import free_ports, reverse
@@ -217,6 +218,23 @@ async def test_a_devbox_opens_no_stream_to_an_exposure(tmp_path: Path) -> None:
         stream = tunnel.open_stream(ExposureTarget(devbox.state.id), asyncio.Protocol())
         with pytest.raises(StreamRefused):
             await stream.wait_accepted()
+
+
+async def test_what_another_process_has_ended_is_known_no_more(tmp_path: Path) -> None:
+    store = await Store.open(f"sqlite:///{tmp_path}/lapdev.db")
+    try:
+        async with Tasks() as tasks:
+            known = exposures.Exposures(store, tasks, None)
+            wanted = Exposure(ExposureId("web"), ExposureKind.HTTP)
+            made = await store.keep_exposure(KEY, wanted, no_tcp_ports)
+            await known.load()
+            host = f"{made.id}.{DOMAIN}".encode()
+            assert known.lookup(host, DOMAIN) == ExposureTarget(made.id)
+            await store.remove_exposure(made.id)
+            await known.load()
+            assert known.lookup(host, DOMAIN) is None
+    finally:
+        await store.aclose()
 
 
 async def test_what_is_long_gone_frees_its_port(
