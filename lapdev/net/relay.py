@@ -16,7 +16,7 @@ from typing import cast
 class Relay:
     """Two transports joined. Ends when both directions have ended, or either side is lost."""
 
-    __slots__ = ("_a", "_b", "_on_done", "bytes_from_a", "bytes_from_b")
+    __slots__ = ("_a", "_b", "_on_done")
 
     def __init__(
         self,
@@ -24,12 +24,19 @@ class Relay:
         b: asyncio.Transport,
         on_done: Callable[[Relay], None] | None = None,
     ) -> None:
-        self.bytes_from_a = 0
-        self.bytes_from_b = 0
         self._on_done = on_done
         self._a = _Side(self, a)
         self._b = _Side(self, b)
-        self._a.other, self._b.other = self._b, self._a
+        self._a.join(self._b)
+        self._b.join(self._a)
+
+    @property
+    def bytes_from_a(self) -> int:
+        return self._a.bytes_received
+
+    @property
+    def bytes_from_b(self) -> int:
+        return self._b.bytes_received
 
     def start(self) -> None:
         for side in (self._a, self._b):
@@ -63,12 +70,6 @@ class Relay:
         reset(self._a.transport)
         reset(self._b.transport)
 
-    def count(self, side: _Side, size: int) -> None:
-        if side is self._a:
-            self.bytes_from_a += size
-        else:
-            self.bytes_from_b += size
-
     def finished(self) -> None:
         on_done, self._on_done = self._on_done, None
         if on_done is not None:
@@ -76,7 +77,7 @@ class Relay:
 
 
 class _Side(asyncio.Protocol):
-    __slots__ = ("ended", "other", "relay", "transport")
+    __slots__ = ("_to", "bytes_received", "ended", "other", "relay", "transport")
 
     def __init__(self, relay: Relay, transport: asyncio.Transport) -> None:
         self.relay = relay
@@ -84,10 +85,16 @@ class _Side(asyncio.Protocol):
         self.other: _Side
         self.ended = False
         """This side sends nothing more."""
+        self.bytes_received = 0
+        self._to = transport  # the other's, once joined
+
+    def join(self, other: _Side) -> None:
+        self.other = other
+        self._to = other.transport
 
     def data_received(self, data: bytes) -> None:
-        self.relay.count(self, len(data))
-        to = self.other.transport
+        self.bytes_received += len(data)
+        to = self._to
         if not to.is_closing():
             to.write(data)
 
