@@ -1,7 +1,8 @@
-"""Notices that the machine was asleep, or this process stopped.
+"""Notices that the machine was asleep.
 
 Timers do not count the time asleep, and the peer has not heard from us all the while: whoever
-waits for something should ask again at once instead of waiting on.
+waits for something should ask again at once instead of waiting on. (Of a process that was stopped
+on a machine that was awake, timers are late: see `wire.mux.liveness`.)
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ class SleepWatch:
         self._interval = interval
         self._clock = clock
         self._asleep = 0.0
-        self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -54,13 +54,11 @@ class SleepWatch:
             self._timer = None
 
     def _arm(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._due = loop.time() + self._interval
-        self._timer = loop.call_later(self._interval, self._look)
+        self._timer = asyncio.get_running_loop().call_later(self._interval, self._look)
 
     def _look(self) -> None:
-        asleep, late = self._clock(), asyncio.get_running_loop().time() - self._due
-        was_asleep = abs(asleep - self._asleep) > ASLEEP or late > ASLEEP
+        asleep = self._clock()
+        was_asleep = abs(asleep - self._asleep) > ASLEEP
         self._asleep = asleep
         self._arm()
         if was_asleep:
