@@ -303,7 +303,77 @@ def decode(message: bytes) -> list[list[Any]]:
     """
     if len(message) > MAX_MESSAGE_BYTES:
         raise violation(f"a message of {len(message)} bytes", CloseCode.MESSAGE_TOO_BIG)
-    unpacker = msgpack.Unpacker(
+    frames: list[list[Any]] = []
+    at = _leading_data(message, frames) if message.startswith(_DATA_HEAD) else 0
+    if at < len(message):
+        _unpack(memoryview(message)[at:] if at else message, frames)
+    return frames
+
+
+_DATA_HEAD: Final = b"\x94\x04"
+_UINT_WIDTHS: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
+_BIN_WIDTHS: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}
+
+
+def _leading_data(message: bytes, frames: list[list[Any]]) -> int:
+    """Takes the DATA frames a message begins with, as senders usually write them.
+
+    Their bytes are copied once instead of twice, and most of what travels is DATA. Returns where
+    something else begins, or something is wrong: what it is, the general way finds out.
+    """
+    at, size = 0, len(message)
+    while message.startswith(_DATA_HEAD, at):
+        end = at + 3
+        try:
+            stream = message[end - 1]
+            if stream > 0x7F:
+                begin, end = end, end + _UINT_WIDTHS[stream]
+                stream = int.from_bytes(message[begin:end], "big")
+            offset = message[end]
+            end += 1
+            if offset > 0x7F:
+                begin, end = end, end + _UINT_WIDTHS[offset]
+                offset = int.from_bytes(message[begin:end], "big")
+            begin = end + 1
+            end = begin + _BIN_WIDTHS[message[end]]
+        except (IndexError, KeyError):
+            break
+        length = int.from_bytes(message[begin:end], "big")
+        begin, end = end, end + length
+        if end > size or not 0 < length <= MAX_DATA_BYTES:
+            break
+        if not 0 < stream <= MAX_OFFSET or offset > MAX_OFFSET:
+            break
+        frames.append([4, stream, offset, message[begin:end]])
+        at = end
+    return at
+
+
+_spare: Final[list[msgpack.Unpacker]] = []
+"""Unpackers with nothing in them. Making one costs more than reading a small frame."""
+
+
+def _unpack(message: bytes | memoryview, frames: list[list[Any]]) -> None:
+    # One that failed is not used again, nor one that is in use on another thread.
+    unpacker = _spare.pop() if _spare else _new_unpacker()
+    begun = end = unpacker.tell()
+    unpacker.feed(message)
+    try:
+        for frame in unpacker:
+            end = unpacker.tell()
+            if _check(frame):
+                frames.append(frame)
+    except UnicodeDecodeError as exc:
+        raise violation("a string is not UTF-8", CloseCode.INVALID_DATA) from exc
+    except (ValueError, TypeError, msgpack.UnpackException) as exc:
+        raise violation(f"not msgpack: {exc!r:.80}", CloseCode.INVALID_DATA) from exc
+    if end - begun != len(message):
+        raise violation("a frame is cut off at the end of its message", CloseCode.INVALID_DATA)
+    _spare.append(unpacker)
+
+
+def _new_unpacker() -> msgpack.Unpacker:
+    return msgpack.Unpacker(
         max_buffer_size=MAX_MESSAGE_BYTES,
         max_str_len=MAX_MESSAGE_BYTES,
         max_bin_len=MAX_DATA_BYTES,
@@ -314,21 +384,6 @@ def decode(message: bytes) -> list[list[Any]]:
         object_pairs_hook=_distinct,
         strict_map_key=True,
     )
-    unpacker.feed(message)
-    frames = []
-    end = 0
-    try:
-        for frame in unpacker:
-            end = unpacker.tell()
-            if _check(frame):
-                frames.append(frame)
-    except UnicodeDecodeError as exc:
-        raise violation("a string is not UTF-8", CloseCode.INVALID_DATA) from exc
-    except (ValueError, TypeError, msgpack.UnpackException) as exc:
-        raise violation(f"not msgpack: {exc!r:.80}", CloseCode.INVALID_DATA) from exc
-    if end != len(message):
-        raise violation("a frame is cut off at the end of its message", CloseCode.INVALID_DATA)
-    return frames
 
 
 def _check(frame: object) -> bool:
