@@ -114,6 +114,11 @@ class CloudSettings:
     bootstrap_token_file: str = _setting(
         "", "file with the API token of the first user; empty: none", kind="path"
     )
+    take_over: bool = _setting(
+        False,
+        "take the place of the cloud that serves from the same data directory, without a gap",
+        kind="flag",
+    )
     ready_fd: int = _ready_fd()
     log_level: str = _log_level()
 

@@ -39,6 +39,7 @@ COVERED_BY = {
     "lapdev/net/http_client.py": "tests/net/test_proxy.py",
     "lapdev/cloud/app.py": "tests/cloud/test_edge.py",
     "lapdev/cloud/hub.py": "tests/cloud/test_edge.py",
+    "lapdev/cloud/metrics.py": "tests/e2e/test_take_over.py",
     "lapdev/cloud/gate.py": "tests/cloud/test_devices.py",
     "lapdev/cloud/upstreams.py": "tests/cloud/test_edge.py",
     "lapdev/cloud/pairing.py": "tests/cloud/test_devices.py",

@@ -132,6 +132,12 @@ class DeviceLinks:
             if session.device == device and session.tunnel.connected:
                 self._tasks.spawn(self._tell(session), "tell devbox")
 
+    def tell_all(self) -> None:
+        """Each session is told how everything stands."""
+        for session in self._sessions.values():
+            if session.tunnel.connected:
+                self._tasks.spawn(self._tell(session), "tell devbox")
+
     async def _tell_services(self, session: Session) -> None:
         before = session.services
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lapdev.cloud.actions import EnvironmentLive
@@ -56,6 +57,16 @@ class Hub:
         self._sidecars = links.sidecars
         self._exposures = links.exposures
         self._stale = False
+        self.on_changed: Callable[[], None] | None = None
+        """What is stored has been changed by this process."""
+
+    async def reread(self) -> None:
+        """All takes effect that another process has stored."""
+        await self._exposures.load()
+        await self.refresh_previews()
+        for environment in await self._store.environments():
+            self._clusters.changed(environment.id)
+        self._devices.tell_all()
 
     async def refresh_previews(self) -> None:
         """The edge knows every preview URL that is stored now, and raw TCP is listened for."""
@@ -80,14 +91,20 @@ class Hub:
         if refreshing is None or refreshing.done():
             self._edge.refreshing = self._tasks.spawn(self.refresh_previews(), "refresh previews")
 
+    def _note_change(self) -> None:
+        if self.on_changed is not None:
+            self.on_changed()
+
     # ClusterLink
 
     def changed(self, environment: EnvironmentId) -> None:
+        self._note_change()
         self._refresh_soon()
         self._clusters.changed(environment)
         self._devices.environment_changed(environment)
 
     def previews_changed(self) -> None:
+        self._note_change()
         self._refresh_soon()
 
     async def previews_settled(self) -> None:
@@ -115,6 +132,7 @@ class Hub:
         return self._devices.tunnel_of(device) is not None
 
     def intercepts_changed(self, device: DeviceId) -> None:
+        self._note_change()
         self._devices.intercepts_changed(device)
 
     def intercept_removed(self, intercept: InterceptId) -> None:

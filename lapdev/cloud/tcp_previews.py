@@ -20,8 +20,9 @@ from lapdev.cloud.ways import Ways
 from lapdev.errors import ConfigError, Conflict, ConnectTimeout, LapdevError
 from lapdev.log import AccessLine, AccessLog, get_logger
 from lapdev.net.address import TcpAddress
-from lapdev.net.listener import Listener, bind_tcp, listen
+from lapdev.net.listener import Listener, bind_tcp
 from lapdev.net.relay import Relay, Waiting, relay_waiting, reset
+from lapdev.net.sockets import ListeningSockets
 from lapdev.net.tasks import Tasks
 from lapdev.routing.hosts import PreviewEntry
 from lapdev.wire.control import Target
@@ -153,8 +154,15 @@ class _Served:
 class TcpPreviews:
     """Listens for every raw TCP preview and exposure there is."""
 
-    def __init__(self, ports: TcpRange | None, tasks: Tasks, access: AccessLog) -> None:
+    def __init__(
+        self,
+        ports: TcpRange | None,
+        tasks: Tasks,
+        access: AccessLog,
+        sockets: ListeningSockets | None = None,
+    ) -> None:
         self.ports = ports
+        self._sockets = sockets or ListeningSockets()
         self._tasks = tasks
         self._access = access
         self._served: dict[str, _Served] = {}
@@ -207,7 +215,7 @@ class TcpPreviews:
             return _Arrived(self, label)
 
         try:
-            listener = await listen(TcpAddress(self.ports.host, port), connection)
+            listener = await self._sockets.listen(TcpAddress(self.ports.host, port), connection)
         except ConfigError as exc:
             self._note(label, route, exc.detail)
             return
@@ -222,12 +230,12 @@ class TcpPreviews:
             )
         self._problems[label] = problem
 
-    async def drain(self) -> None:
-        """Nobody listens any more; connections have had `DRAIN_TIMEOUT` to come to their end."""
+    async def drain(self, seconds: float = DRAIN_TIMEOUT) -> None:
+        """Nobody listens any more; connections have had `seconds` to come to their end."""
         for served in self._served.values():
             await served.listener.aclose()
         try:
-            async with asyncio.timeout(DRAIN_TIMEOUT):
+            async with asyncio.timeout(seconds):
                 while self.connections:
                     self._parted.clear()
                     await self._parted.wait()

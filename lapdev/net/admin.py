@@ -17,7 +17,8 @@ from typing import Literal
 
 from lapdev.net.exchange import Exchange
 from lapdev.net.http_server import HttpServer, ServerOptions
-from lapdev.net.listener import Listener, listen
+from lapdev.net.listener import Listener
+from lapdev.net.sockets import ListeningSockets
 
 Labels = Mapping[str, str]
 
@@ -102,15 +103,18 @@ class AdminServer:
         self._server: HttpServer | None = None
         self._listener: Listener | None = None
 
-    async def start(self) -> None:
+    async def start(self, sockets: ListeningSockets | None = None) -> None:
         """The endpoints answer; `address` says where, with port 0 replaced.
+
+        `sockets` may have one for it that another process left.
 
         Raises:
             ConfigError: the address is taken, or not ours to bind.
         """
         if self.address:
             self._server = HttpServer(self._answer, _OPTIONS)
-            self._listener = await listen(self.address, self._server.connection)
+            sockets = sockets or ListeningSockets()
+            self._listener = await sockets.listen(self.address, self._server.connection)
             self.address = str(self._listener.address)
 
     async def aclose(self) -> None:

@@ -36,8 +36,9 @@ class Listener:
 
     async def aclose(self) -> None:
         """No new connection is accepted; those that are open go on. Idempotent."""
+        ours = self.accepting  # else the path is another process's by now
         self.release()
-        if isinstance(self.address, UnixAddress):
+        if ours and isinstance(self.address, UnixAddress):
             Path(self.address.path).unlink(missing_ok=True)  # noqa: ASYNC240 - one syscall
 
     def release(self) -> None:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lapdev.errors import ConfigError
 from lapdev.net.accepting import ProtocolFactory
 from lapdev.net.address import Address, InheritedAddress, UnixAddress, parse_address
 from lapdev.net.listener import Listener, listen
@@ -35,11 +36,18 @@ class ListeningSockets:
         """`left` are ours from now on."""
         self._left = list(left)
         self._listeners: list[tuple[str, Listener]] = []
+        self._released = False
 
     async def listen(
         self, address: Address | str, factory: ProtocolFactory, tls: ssl.SSLContext | None = None
     ) -> Listener:
-        """As `net.listener.listen`, with the socket that was left to us for this address if any."""
+        """As `net.listener.listen`, with the socket that was left to us for this address if any.
+
+        Raises:
+            ConfigError: the address is taken, or not ours to bind, or all has been released.
+        """
+        if self._released:
+            raise ConfigError("this process is stopping, and listens to nothing more")
         where = parse_address(address) if isinstance(address, str) else address
         listener = await listen(where, factory, self._take(where), tls)
         self._listeners = [(asked, one) for asked, one in self._listeners if one.accepting]
@@ -56,8 +64,15 @@ class ListeningSockets:
 
     def release(self) -> None:
         """Nothing is accepted here any more. The sockets go on where they have been handed to."""
+        self._released = True
         for _, listener in self._listeners:
             listener.release()
+
+    async def aclose(self) -> None:
+        """Nobody listens any more. Idempotent."""
+        self._released = True
+        for _, listener in self._listeners:
+            await listener.aclose()
 
     def close_left(self) -> None:
         """What was left to us and nobody wants is closed."""

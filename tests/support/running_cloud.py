@@ -114,6 +114,7 @@ async def running_cloud(
         try:
             yield RunningCloud(f"unix:{tmp_path}/c.sock", token, cluster_token, api)
         finally:
+            await api.aclose()  # a connection that was just in use would be waited for
             os.kill(os.getpid(), signal.SIGTERM)
             async with asyncio.timeout(20):
                 await serving
