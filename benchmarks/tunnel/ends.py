@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
-import ssl
 import sys
 from typing import cast
 
@@ -20,6 +19,7 @@ from lapdev.net.http_server import HttpServer
 from lapdev.net.listener import dial, listen
 from lapdev.net.process import stop_signals
 from lapdev.net.tasks import Tasks
+from lapdev.net.tls import certificate_of
 from lapdev.serve import loop_factory, tune_malloc
 from lapdev.tunnel import (
     Inlet,
@@ -86,14 +86,8 @@ async def _cloud(arguments: argparse.Namespace) -> None:
     handler = _Cloud()
     server = TunnelServer(handler, TunnelServerOptions())
     http = HttpServer(lambda exchange: server.accept(exchange, LAPTOP))
-    context = None
-    if arguments.cert:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(arguments.cert, arguments.key)
-    host, _, port = arguments.address.rpartition(":")
-    loop = asyncio.get_running_loop()
-    tunnels = await loop.create_server(http.connection, host, int(port), ssl=context, backlog=1024)
+    context = certificate_of(arguments.cert, arguments.key)
+    tunnels = await listen(arguments.address, http.connection, tls=context)
 
     def visitor(backend: int) -> Inlet:
         return Inlet(server.tunnels[0], ServiceTarget("bench", "backend", backend))
@@ -106,8 +100,7 @@ async def _cloud(arguments: argparse.Namespace) -> None:
         listeners.append(await listen(f"127.0.0.1:{visit}", factory))
     with stop_signals() as stop:
         await stop.wait()
-    tunnels.close()
-    for listener in listeners:
+    for listener in (tunnels, *listeners):
         await listener.aclose()
     await server.aclose()
     await http.aclose()
