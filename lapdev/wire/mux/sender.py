@@ -198,12 +198,18 @@ class Sender:
             stream = queue.popleft()
             stream.round = self._round
             self._turns -= queue is busy
-            sent = self._serve(outbox, stream, budget)
-            budget -= sent
-            stream.queued = self._serves(stream) and stream.sendable
-            if not stream.queued:
+            if not self._serves(stream) or not stream.sendable:
+                stream.queued = False
                 continue
-            if not sent:
+            sent = self._send_piece(outbox, stream, budget)
+            budget -= sent
+            stream.deficit -= sent  # below zero by a part of the last piece
+            if stream.end - stream.sent <= stream.wake_below:
+                stream.wake_below = -1
+                self._writable.append(stream)
+            if not stream.sendable:
+                stream.queued = False
+            elif not sent:
                 blocked.append(stream)
             elif stream.deficit > 0:
                 queue.appendleft(stream)  # its turn is not over
@@ -211,17 +217,6 @@ class Sender:
             else:
                 self._wait_a_round(stream)
         busy.extendleft(reversed(blocked))
-
-    def _serve(self, outbox: Outbox, stream: MuxStream, budget: int) -> int:
-        """One piece. Returns the bytes of data; the last of a turn may exceed the quantum."""
-        if not self._serves(stream) or not stream.sendable:
-            return 0
-        sent = self._send_piece(outbox, stream, budget)
-        stream.deficit -= sent
-        if stream.unsent_bytes <= stream.wake_below:
-            stream.wake_below = -1
-            self._writable.append(stream)
-        return sent
 
     def _send_piece(self, outbox: Outbox, stream: MuxStream, budget: int) -> int:
         """One DATA frame, and FIN when it was the last, or a datagram. Returns its bytes."""
