@@ -29,6 +29,7 @@ from lapdev.model import DeviceId, Intercept, InterceptId
 from lapdev.net.address import Address, TcpAddress
 from lapdev.net.admin import AdminServer
 from lapdev.net.http_server import HttpServer, Leaving
+from lapdev.net.overload import Overload, of_this_process, watched
 from lapdev.net.process import notify_ready, stop_signals
 from lapdev.net.sockets import ListeningSockets
 from lapdev.net.tasks import Tasks
@@ -62,6 +63,7 @@ class _Parts:
     logs: LogReaders
     server: HttpServer
     pods: HttpServer
+    overload: Overload
 
 
 async def run(settings: CloudSettings) -> None:
@@ -134,15 +136,15 @@ async def _make(
     logs = LogReaders(clusters)
     api = AsgiBridge(create_api(service, logs), tasks)
     front = Front(settings.domain, settings.public_url, edge, gate, api)
-    server = HttpServer(front.handle)
-    pods = HttpServer(PreviewsOnly(settings.domain, edge).handle)
+    overload = await stack.enter_async_context(watched(of_this_process()))
+    server = HttpServer(overload.guard(front.handle, "edge"))
+    pods = HttpServer(overload.guard(PreviewsOnly(settings.domain, edge).handle, "edge"))
     for tunnel_server in tunnels:
         tunnel_server.on_draining = lambda tunnel: edge.leave(
             tunnel, server.connections | pods.connections
         )
-    return _Parts(
-        sockets, tasks, edge, exposures, tcp, hub, tunnels, urls, service, logs, server, pods
-    )
+    linked = (exposures, tcp, hub, tunnels, urls, service, logs)
+    return _Parts(sockets, tasks, edge, *linked, server, pods, overload)
 
 
 async def _listen(
@@ -161,7 +163,7 @@ async def _listen(
         await sockets.listen(settings.internal_listen, server.connection)
     if settings.edge_listen:
         await sockets.listen(settings.edge_listen, parts.pods.connection)
-    seen = (server, parts.edge, parts.tunnels, parts.tcp, parts.exposures)
+    seen = (server, parts.edge, parts.tunnels, parts.tcp, parts.exposures, parts.overload)
     admin = AdminServer(settings.admin, lambda: metrics(*seen), lambda: _ready(server))
     await admin.start(sockets)
     stack.push_async_callback(admin.aclose)

@@ -9,6 +9,7 @@ from lapdev.cloud.exposures import Exposures
 from lapdev.cloud.tcp_previews import TcpPreviews
 from lapdev.net.admin import Metric, counter, gauge
 from lapdev.net.http_server import HttpServer
+from lapdev.net.overload import Overload
 from lapdev.tunnel import TunnelServer
 
 
@@ -18,6 +19,7 @@ def metrics(
     tunnels: Iterable[TunnelServer],
     tcp: TcpPreviews,
     exposures: Exposures,
+    overload: Overload,
 ) -> list[Metric]:
     """Every family there is, with its value of this moment."""
     counters = edge.counters
@@ -42,4 +44,5 @@ def metrics(
             "lapdev_edge_failures_total", "Requests the edge answered itself.", counters.failures
         ),
         counter("lapdev_edge_retries_total", "Requests sent a second time.", counters.retries),
+        *overload.metrics(),
     ]
