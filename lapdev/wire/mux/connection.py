@@ -117,6 +117,7 @@ class MuxConnection:
         state.detached()
         self.links_changed()
         self.moves.carrier_lost(link)
+        self.moves.proceed(self)
         # A call or its answer may have been lost with it, and calls may be repeated.
         self._repeat_calls()
 

@@ -224,13 +224,27 @@ class Session(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         used = set(self.ends[DIALLER].mux.table) | set(self.ends[ACCEPTOR].mux.table)
+        if self.rng.random() < 0.5 and self.ends[DIALLER].mux.links:
+            # What both believe in goes on; the dialler notices what does not, and moves it.
+            for link in used:
+                ours, theirs = (self.current[side].get(link) for side in (DIALLER, ACCEPTOR))
+                if ours is None or ours.broken or ours is not theirs:
+                    self.notice_or_give_up(DIALLER, link)
+            if live := self.ends[DIALLER].mux.links:
+                for link in used - set(live):
+                    self.ends[DIALLER].mux.move(link, live[0])
+                self.settle()
+                self.nothing_arrives_that_was_not_written()
         for link in used:
             self.lose(link)
             for side in (DIALLER, ACCEPTOR):
                 self.notice_or_give_up(side, link)
-        for link in used:
+        back = sorted(used) if self.rng.random() < 0.5 else [max(used)]
+        for link in back:
             self.hello(link)
             self.welcome(link)
+        for link in used - set(back):
+            self.ends[DIALLER].mux.move(link, back[0])
         for _ in range(2):
             for end in self.ends:
                 end.reading = True

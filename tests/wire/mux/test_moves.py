@@ -184,6 +184,21 @@ def test_a_link_that_comes_back_while_its_move_is_unanswered_waits_for_the_answe
     assert two.link == 0
 
 
+def test_a_link_that_waits_with_its_request_goes_on_when_the_carrier_it_waits_for_is_lost() -> None:
+    pair = with_links(2)
+    one, two = one_stream_each(pair, 2)
+    pair.cut(1)
+    pair.dialler.mux.move(1, 0)
+    pair.connect(1)
+    pair.cut(0)
+    for stream in (one, two):
+        pair.dialler.mux.write(stream, b"at last")
+    pair.settle()
+    assert [bytes(data) for data in pair.acceptor.received.values()] == [b"at last"] * 2
+    assert (one.link, two.link) == (1, 1)
+    at_rest(pair)
+
+
 def test_opens_overtake_each_other_and_only_those_that_were_lost_are_repeated() -> None:
     pair = with_links(2)
     slow = [s for s in (pair.dialler.mux.open(TARGET) for _ in range(8)) if s.link == 1]
