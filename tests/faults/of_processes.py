@@ -22,6 +22,8 @@ from tests.faults.world import LINK_PORT, manager_role
 
 MANAGERS = 200
 DRAIN_SECONDS = 30.0
+HANDSHAKES = 55
+"""A second: 50 and what the clocks of two processes make of it."""
 
 
 async def cloud_killed(stage: Stage, managers: int) -> None:
@@ -47,7 +49,7 @@ def _measure_return(stage: Stage, others: Crowd) -> None:
     stage.measure("managers back s", times[-1], 15)
     stage.measure("half of them back s", times[len(times) // 2], 3)
     busiest = max(sum(begun <= each < begun + 1 for each in times) for begun in times)
-    stage.measure("handshakes in the busiest second", busiest)
+    stage.measure("handshakes in the busiest second", busiest, HANDSHAKES)
 
 
 async def cloud_stopped(stage: Stage) -> None:
@@ -78,6 +80,7 @@ async def cloud_taken_over(stage: Stage) -> None:
         begun = time.monotonic()
         await new.start()
         stage.measure("new one ready s", time.monotonic() - begun)
+        begun = time.monotonic()
         world.cloud = new
         world.more.append(old)
 
@@ -214,6 +217,7 @@ PROCESS_FAULTS = (
         "a new cloud takes over from the old one",
         cloud_taken_over,
         may_fail=only_what_lasts,
+        tenants=("main",),
     ),
     Scenario("F4", "a manager is killed", manager_killed, may_fail=fails_during_the_fault),
     Scenario(
