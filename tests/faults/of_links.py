@@ -229,6 +229,7 @@ SMOKE = Scenario(
     "a reset, a killed socket, a silence of two seconds",
     smoke,
     volume=SMOKE_VOLUME,
+    tenants=("main",),
     warm_up=2,
     recovery=2,
     timed=False,
