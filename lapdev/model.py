@@ -138,6 +138,7 @@ class Intercept:
 class ExposureKind(StrEnum):
     HTTP = "http"  # a host below the preview domain
     TCP = "tcp"  # a port of the cloud
+    UDP = "udp"  # the same, for datagrams
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ wait for a devbox that is away, also through a restart; who is connected is know
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
@@ -15,13 +16,14 @@ from dataclasses import dataclass, field
 from lapdev.cloud.clusters import HOLD_TIMEOUT
 from lapdev.cloud.request_feed import RequestFeed
 from lapdev.cloud.tcp_previews import TcpRange, TcpRoute
+from lapdev.cloud.udp_ports import UdpPorts
 from lapdev.errors import ConfigError, NotFound, NotReady
 from lapdev.log import AccessLine
 from lapdev.model import Exposure, ExposureId, ExposureKind
 from lapdev.net.tasks import Tasks
 from lapdev.routing.hosts import split_host
 from lapdev.store import Store, no_tcp_ports
-from lapdev.tunnel import Tunnel
+from lapdev.tunnel import Stream, Tunnel
 from lapdev.wire.control import (
     Done,
     EndExposure,
@@ -66,11 +68,12 @@ class Exposures:
         """`ports` is where raw ones are reached."""
         self.url_of: Callable[[Exposure], str] = lambda exposure: exposure.id
         self.ports_changed: Callable[[], Awaitable[None]] = _nothing
-        """Awaited whenever `routes` has changed."""
+        """Awaited whenever what is exposed has changed at all."""
         self.port_problem: Callable[[ExposureId], str] = lambda id: ""
         self._store = store
         self._tasks = tasks
         self._ports = ports
+        self._udp = UdpPorts(ports, tasks)
         self._announced: dict[ExposureId, _Announced] = {}
         self._forget_at = 0.0
 
@@ -85,6 +88,7 @@ class Exposures:
             announced = self._know(exposure)
             if not announced.tunnels:
                 announced.exposure = exposure
+        await self._refresh_udp()
 
     @property
     def connected(self) -> int:
@@ -116,8 +120,11 @@ class Exposures:
             announced.feed.watch(tunnel, message.watch)
             announced.settle()
         if exposure.port is not None or had_port is not None:
-            await self.ports_changed()
-        problem = "" if exposure.port is None else self.port_problem(exposure.id)
+            await self._refresh_ports()
+        problem = ""
+        if exposure.port is not None:
+            datagrams = exposure.kind is ExposureKind.UDP
+            problem = (self._udp.problem if datagrams else self.port_problem)(exposure.id)
         return ExposureState(exposure.id, self.url_of(exposure), problem)
 
     async def end(self, tunnel: Tunnel, message: EndExposure) -> Done:
@@ -134,7 +141,7 @@ class Exposures:
             del self._announced[message.id]
             await self._store.remove_exposure(message.id)
             if announced.exposure.port is not None:
-                await self.ports_changed()
+                await self._refresh_ports()
         return Done()
 
     def tunnel_changed(self, tunnel: Tunnel) -> None:
@@ -158,11 +165,11 @@ class Exposures:
         return ExposureTarget(announced.exposure.id)
 
     def routes(self) -> dict[str, TcpRoute]:
-        """The raw ones, by id."""
+        """Those of TCP, by id."""
         found: dict[str, TcpRoute] = {}
         for id, announced in self._announced.items():
             port = announced.exposure.port
-            if port is not None:
+            if port is not None and announced.exposure.kind is ExposureKind.TCP:
                 found[id] = TcpRoute(port, self, id, ExposureTarget(id), id, on_over=self.noter(id))
         return found
 
@@ -206,6 +213,24 @@ class Exposures:
 
     # Inside
 
+    async def _refresh_ports(self) -> None:
+        await self._refresh_udp()
+        await self.ports_changed()
+
+    async def _refresh_udp(self) -> None:
+        wanted = {
+            id: (announced.exposure.port, functools.partial(self._open_datagrams, id))
+            for id, announced in self._announced.items()
+            if announced.exposure.kind is ExposureKind.UDP and announced.exposure.port is not None
+        }
+        await self._udp.refresh(wanted)
+
+    def _open_datagrams(self, id: ExposureId, protocol: asyncio.Protocol) -> Stream:
+        tunnel = self.tunnel_nowait(id)
+        if tunnel is None:
+            raise NotReady("the machine behind this address is not connected", hop="cloud")
+        return tunnel.open_stream(ExposureTarget(id), protocol)
+
     async def _forget_old(self) -> None:
         """What is long gone keeps neither its name nor its port."""
         now = asyncio.get_running_loop().time()
@@ -217,7 +242,7 @@ class Exposures:
         for id in forgotten:
             self._announced.pop(id, None)
         if forgotten:
-            await self.ports_changed()
+            await self._refresh_ports()
 
     def _know(self, exposure: Exposure) -> _Announced:
         announced = self._announced.get(exposure.id)

@@ -6,7 +6,7 @@ from lapdev.cloud.asgi import AsgiBridge
 from lapdev.cloud.edge import Edge
 from lapdev.cloud.gate import TUNNEL_PREFIX, Gate
 from lapdev.errors import NoRoute
-from lapdev.model import Exposure, PreviewUrl
+from lapdev.model import Exposure, ExposureKind, PreviewUrl
 from lapdev.net.address import Address, TcpAddress, parse_address
 from lapdev.net.error_page import respond_error
 from lapdev.net.exchange import Exchange
@@ -45,7 +45,8 @@ class PreviewUrls:
 
     def of_exposure(self, exposure: Exposure) -> str:
         """The whole URL of an exposure."""
-        return self._of(exposure.id, exposure.port)
+        url = self._of(exposure.id, exposure.port)
+        return url.replace("tcp:", "udp:", 1) if exposure.kind is ExposureKind.UDP else url
 
     def _of(self, label: str, tcp_port: int | None) -> str:
         if tcp_port is not None:

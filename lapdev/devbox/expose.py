@@ -36,25 +36,26 @@ from lapdev.wire.control import ExposureState, RequestSeen
 @click.command()
 @click.argument("target", metavar="[HOST:]PORT")
 @click.option("--tcp", is_flag=True, help="Any protocol over TCP: a port of the cloud, not a URL.")
+@click.option("--udp", is_flag=True, help="Datagrams: a UDP port of the cloud.")
 @click.option("--name", metavar="NAME", help="What the URL begins with; the same name keeps it.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), help="With --tcp: this port of the cloud, if free."
+    "--port", type=click.IntRange(1, 65535), help="With --tcp or --udp: this port, if free."
 )
 @server_option
 @token_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event.")
-def expose(target: str, tcp: bool, name: str | None, port: int | None, **given: Any) -> None:
+def expose(target: str, name: str | None, port: int | None, **given: Any) -> None:
     """Give a program on this machine a preview URL until Ctrl-C.
 
     PORT alone means this machine. The URL stays the same through lost connections and restarts,
     and the next time, too.
     """
     as_json: bool = given.pop("as_json")
-    if port is not None and not tcp:
-        raise click.UsageError("--port goes with --tcp: a URL has the cloud's own port")
+    kind = _kind(given.pop("tcp"), given.pop("udp"))
+    if port is not None and kind is ExposureKind.HTTP:
+        raise click.UsageError("--port goes with --tcp or --udp: a URL has the cloud's own port")
     settings = load(DevboxSettings, given, os.environ)
     address = target_address(target)
-    kind = ExposureKind.TCP if tcp else ExposureKind.HTTP
     exposing = Exposing(
         target=address,
         kind=kind,
@@ -75,6 +76,14 @@ def expose(target: str, tcp: bool, name: str | None, port: int | None, **given: 
     reports = JsonLines() if as_json else Shown(exposing, sys.stdout.isatty())
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(run(exposing, account, reports, settings.tunnel_links))
+
+
+def _kind(tcp: bool, udp: bool) -> ExposureKind:
+    if tcp and udp:
+        raise click.UsageError("--tcp and --udp are two exposures")
+    if udp:
+        return ExposureKind.UDP
+    return ExposureKind.TCP if tcp else ExposureKind.HTTP
 
 
 async def run(exposing: Exposing, account: Account, reports: Reports, links: int = 1) -> None:

@@ -27,7 +27,7 @@ from lapdev.model import ExposureKind
 from lapdev.net.address import TcpAddress
 from lapdev.net.listener import dial
 from lapdev.net.tasks import Tasks
-from lapdev.tunnel import Stream, Tunnel, outlet
+from lapdev.tunnel import Stream, Tunnel, datagram_outlet, outlet
 from lapdev.wire.control import (
     Done,
     EndExposure,
@@ -104,6 +104,8 @@ class Exposer:
 
     async def look(self) -> None:
         """The target is dialled once; when nothing is there, until something is."""
+        if self._exposing.kind is ExposureKind.UDP:
+            return  # nobody accepts datagrams, nobody refuses them
         if reason := await self._try_target():
             self._missed(reason)
 
@@ -187,7 +189,12 @@ class Exposer:
         if self.state is None or target != ExposureTarget(self.state.id):
             stream.refuse(NoRoute("this machine does not expose that", hop="devbox"))
             return
-        await self._join(stream)
+        if self._exposing.kind is ExposureKind.UDP:
+            where = self._exposing.target
+            host = _LOCAL.get(where.host, (where.host,))[0]
+            await datagram_outlet(stream, (host, where.port))
+        else:
+            await self._join(stream)
 
     async def _join(self, stream: Stream) -> None:
         async def dial_target(

@@ -53,6 +53,8 @@ def test_a_port_of_the_cloud_goes_with_raw_ones_only() -> None:
     done = CliRunner().invoke(expose, ["3000", "--port", "20000"])
     assert done.exit_code == 2
     assert "--port goes with --tcp" in done.output
+    done = CliRunner().invoke(expose, ["3000", "--tcp", "--udp"])
+    assert (done.exit_code, "two exposures" in done.output) == (2, True)
 
 
 def test_the_address_alone_is_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
