@@ -1,4 +1,7 @@
-"""The supervisor: binds the public socket, starts cloud then manager, stops them in reverse."""
+"""The supervisor: binds the public socket, starts cloud then manager, and stops them so, too.
+
+The cloud first, at the end as well: it takes nothing new, and what it has still needs the manager.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from lapdev.errors import ConfigError, LapdevError
 from lapdev.log import get_logger
 from lapdev.net.address import TcpAddress, parse_address
 from lapdev.net.listener import bind_tcp
-from lapdev.net.process import notify_ready, stop_signals
+from lapdev.net.process import notify_ready, on_hang_up, stop_signals
 from lapdev.net.tasks import Tasks
 from lapdev.settings import EmbeddedSettings
 
-STOP_TIMEOUT = 30.0
-"""Each child may drain for this long."""
+STOP_TIMEOUT = 35.0
+"""Each child drains for at most 30 seconds, and has something to do afterwards."""
 
 
 class Supervisor:
@@ -82,6 +85,11 @@ class Supervisor:
         self.ready.set()
         get_logger().info("embedded_ready", address=self.address)
 
+    async def replace_cloud(self) -> None:
+        """Another process serves as the cloud, if it comes to that; no request was lost."""
+        if self.ready.is_set():
+            await self._children[0].replace()
+
     async def aclose(self) -> None:
         """No child runs, the socket is closed, the runtime directory is gone. Idempotent."""
         self.ready.clear()
@@ -90,8 +98,8 @@ class Supervisor:
 
     async def _close(self) -> None:
         while self._children:
-            await self._children[-1].stop(STOP_TIMEOUT)
-            self._children.pop()
+            await self._children[0].stop(STOP_TIMEOUT)
+            self._children.pop(0)
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -179,7 +187,7 @@ def manager_flags(supervisor: Supervisor) -> list[str]:
 
 
 async def run(settings: EmbeddedSettings) -> None:
-    """Serves until SIGTERM or SIGINT, then stops everything.
+    """Serves until SIGTERM or SIGINT, then stops everything. SIGHUP replaces the cloud's process.
 
     Raises:
         LapdevError: it could not start.
@@ -195,7 +203,12 @@ async def run(settings: EmbeddedSettings) -> None:
                     if (error := starting.result()) is not None:
                         raise error
                     notify_ready(settings.ready_fd)
-                    await stopping
+
+                    def replace() -> None:
+                        tasks.spawn(supervisor.replace_cloud(), "replace the cloud")
+
+                    with on_hang_up(replace, stop.set):
+                        await stopping
         finally:
             await supervisor.aclose()
 

@@ -104,8 +104,8 @@ async def test_a_child_that_will_not_stop_is_killed(tmp_path: Path, events: io.S
 async def test_stopping_a_child_that_waits_to_be_started_again(tmp_path: Path) -> None:
     async with running(tmp_path) as child:
         await child.start()
-        process = child._process
-        assert process is not None
+        assert child._current is not None
+        process = child._current.process
         process.kill()
         await process.wait()
     await child.stop(5)
@@ -144,11 +144,65 @@ async def test_stopping_a_child_that_is_just_being_started_leaves_no_process(
     async with Tasks() as tasks:
         starting = tasks.spawn(child.start(), "start")
         for _ in range(20):
-            if child._settled.is_set():
+            if not child._making.locked():
                 await asyncio.sleep(0)
-        assert not child._settled.is_set(), "its process is being made"
+        assert child._making.locked(), "its process is being made"
         await child.stop(5)
-        process = child._process
-        assert process is not None
-        assert process.returncode is not None
+        assert child._current is not None
+        assert child._current.ended
         starting.cancel()
+
+
+async def test_a_replaced_child_ends_by_itself_and_is_not_started_again(
+    tmp_path: Path, events: io.StringIO
+) -> None:
+    async with running(tmp_path) as child:
+        await child.start()
+        first = child.pid
+        assert await child.replace()
+        second = child.pid
+        assert second not in (0, first)
+        assert child.ready.is_set()
+        while len(child._all) > 1:
+            child._changed.clear()
+            await child._changed.wait()
+        assert child.pid == second
+        assert child.ready.is_set()
+        os.kill(second, signal.SIGKILL)
+        assert await incarnation(child, second) != second, "the second is watched as the first was"
+    logged = events.getvalue()
+    assert "child_replaced" in logged
+    assert logged.count("child_ended") == 1
+    starts = [line for line in diary(tmp_path) if "started" in line]
+    assert ["--take-over" in line for line in starts] == [False, True, False]
+
+
+async def test_one_that_does_not_come_to_serve_changes_nothing(
+    tmp_path: Path, events: io.StringIO
+) -> None:
+    async with running(tmp_path, "unfit") as child:
+        await child.start()
+        first = child.pid
+        assert not await child.replace()
+        assert child.pid == first
+        assert child.ready.is_set()
+    assert "child_not_replaced" in events.getvalue()
+    assert "child_ended" not in events.getvalue()
+
+
+async def test_what_does_not_serve_cannot_be_replaced(tmp_path: Path) -> None:
+    async with running(tmp_path) as child:
+        assert not await child.replace()
+    assert not (tmp_path / "diary").exists()
+
+
+async def test_both_are_stopped_while_one_follows_the_other(tmp_path: Path) -> None:
+    async with running(tmp_path, "slow") as child:
+        await child.start()
+        async with Tasks() as tasks:
+            replacing = tasks.spawn(child.replace(), "replace")
+            while len(child._all) < 2:  # noqa: ASYNC110 - nothing tells that a process was made
+                await asyncio.sleep(0.01)
+            await child.stop(5)
+            assert not await replacing
+        assert child._all == set()

@@ -42,7 +42,7 @@ async def supervising(tmp_path: Path, behaviour: str = "serve") -> AsyncIterator
         await supervisor.aclose()
 
 
-async def test_cloud_starts_before_manager_and_stops_after_it(tmp_path: Path) -> None:
+async def test_cloud_starts_before_manager_and_stops_before_it(tmp_path: Path) -> None:
     async with supervising(tmp_path) as supervisor:
         await supervisor.start()
         assert supervisor.ready.is_set()
@@ -50,7 +50,20 @@ async def test_cloud_starts_before_manager_and_stops_after_it(tmp_path: Path) ->
         await supervisor.aclose()
         assert supervisor.pids() == {}
     lines = [" ".join(line.split()[:2]) for line in (tmp_path / "diary").read_text().splitlines()]
-    assert lines == ["cloud started", "manager started", "manager stopped", "cloud stopped"]
+    assert lines == ["cloud started", "manager started", "cloud stopped", "manager stopped"]
+
+
+async def test_a_hang_up_puts_another_cloud_in_the_place_of_the_first(tmp_path: Path) -> None:
+    async with supervising(tmp_path) as supervisor:
+        await supervisor.start()
+        before = supervisor.pids()
+        await supervisor.replace_cloud()
+        after = supervisor.pids()
+        assert after["manager"] == before["manager"]
+        assert after["cloud"] not in (0, before["cloud"])
+    starts = [line for line in (tmp_path / "diary").read_text().splitlines() if "started" in line]
+    assert [line.split()[0] for line in starts] == ["cloud", "manager", "cloud"]
+    assert starts[2].split(" --ready-fd")[0] == starts[0].split(" --ready-fd")[0] + " --take-over"
 
 
 async def test_closing_twice_at_a_time_stops_every_child(tmp_path: Path) -> None:
@@ -58,7 +71,7 @@ async def test_closing_twice_at_a_time_stops_every_child(tmp_path: Path) -> None
         await supervisor.start()
         await asyncio.gather(supervisor.aclose(), supervisor.aclose())
     lines = (tmp_path / "diary").read_text().splitlines()
-    assert lines[-2:] == ["manager stopped", "cloud stopped"]
+    assert lines[-2:] == ["cloud stopped", "manager stopped"]
 
 
 async def test_nothing_but_the_data_directory_is_left(tmp_path: Path) -> None:

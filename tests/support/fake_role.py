@@ -8,6 +8,10 @@ DIARY, a file, gets a line for each thing that happens. BEHAVIOUR is one of
     stubborn    says ready, ignores SIGTERM
     exit        ends with code 3 at once
     silent      never says ready, ends at SIGTERM
+    unfit       says ready, but to take over it ends with code 4
+    slow        says ready, but to take over never
+
+Who takes over ends the one before, as soon as it has said ready.
 """
 
 from __future__ import annotations
@@ -45,10 +49,16 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN if behaviour == "stubborn" else stop)
     note("started " + " ".join(argv))
+    taking_over, last = "--take-over" in argv, Path(f"{diary}-{role}-pid")
     if behaviour == "exit":
         sys.exit(3)
-    if behaviour != "silent":
+    if behaviour == "unfit" and taking_over:
+        sys.exit(4)
+    if behaviour != "silent" and not (behaviour == "slow" and taking_over):
         os.write(int(argv[argv.index("--ready-fd") + 1]), b"ready\n")
+        if taking_over:
+            os.kill(int(last.read_text()), signal.SIGTERM)
+        last.write_text(str(os.getpid()))
     while True:
         signal.pause()
 
