@@ -126,6 +126,7 @@ class Dialler:
                 "tunnel_dial_failed",
                 address=self._options.address,
                 error=str(error) or type(error).__name__,
+                **({"hint": error.hint} if isinstance(error, LapdevError) and error.hint else {}),
             )
         self.last_error = error
         if self.on_failed is not None:
