@@ -17,6 +17,7 @@ from lapdev.wire.mux import LivenessOptions, MuxConnection, MuxOptions, MuxStrea
 from lapdev.wire.mux.events import (
     CallReceived,
     ConnectionDead,
+    DatagramReceived,
     DataReceived,
     EofReceived,
     Event,
@@ -63,6 +64,10 @@ class Direction:
 
     written: int = 0
     finished: bool = False
+    datagrams: int = 0
+    """How many were sent; each says which one it is."""
+    last_datagram: int = 0
+    """The newest that came: none comes twice, and none after a newer one."""
     received: int = 0
     eof: bool = False
 
@@ -174,7 +179,9 @@ class TwoEnds:
         elif roll < 0.95:
             end.asked += 1
             end.calls.append(end.mux.call("ReportCluster", {"n": end.asked}))
-        elif roll < 0.96 and end.streams:
+        elif roll < 0.98 and end.streams:
+            self._datagram(end, choose.choice(list(end.streams.values())))
+        elif roll < 0.99 and end.streams:
             self._abandon(end, choose.choice(list(end.streams.values())))
 
     def _write(self, end: End, stream: MuxStream) -> None:
@@ -185,6 +192,14 @@ class TwoEnds:
         data = keyed(stream.stream_id, end.side, mine.written, size)
         mine.written += size
         end.mux.write(stream, data)
+
+    def _datagram(self, end: End, stream: MuxStream) -> None:
+        mine = self._direction(stream, end.side)
+        if mine.finished or stream.stream_id in self.ended or stream in end.waiting:
+            return
+        mine.datagrams += 1
+        padding = bytes(self.random.choice((0, 50, 2_000)))
+        end.mux.send_datagram(stream, mine.datagrams.to_bytes(4, "big") + padding)
 
     def _finish(self, end: End, stream: MuxStream) -> None:
         mine = self._direction(stream, end.side)
@@ -289,6 +304,12 @@ class TwoEnds:
                 theirs.received += len(data)
                 assert theirs.received <= theirs.written, "bytes nobody wrote"
                 end.held.append((stream, len(data)))
+            case DatagramReceived(stream, data):
+                theirs = self._direction(stream, 1 - end.side)
+                number = int.from_bytes(data[:4], "big")
+                assert theirs.last_datagram < number <= theirs.datagrams, "a datagram, twice"
+                assert len(data) in (4, 54, 2_004), "a datagram in pieces"
+                theirs.last_datagram = number
             case EofReceived(stream):
                 theirs = self._direction(stream, 1 - end.side)
                 assert theirs.finished, "an end that was never written"
