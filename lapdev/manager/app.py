@@ -30,11 +30,14 @@ from lapdev.net.way_out import WayOut
 from lapdev.settings import ManagerSettings, read_secret
 from lapdev.tunnel import TunnelServer, Uplink, UplinkOptions, new_id
 
+DRAIN_TIMEOUT = 30.0
+"""What is in flight has this long to end, once the cloud knows that nothing new is taken."""
+
 CLOUD_PATH = "/_lapdev/tunnel/manager"
 
 
 async def run(settings: ManagerSettings) -> None:
-    """The manager serves until SIGTERM or SIGINT; then its tunnels end, and what the driver runs.
+    """The manager serves until SIGTERM or SIGINT; then what is in flight ends, and what it runs.
 
     Raises:
         ConfigError: a setting is wrong or missing.
@@ -103,6 +106,7 @@ async def run(settings: ManagerSettings) -> None:
         notify_ready(settings.ready_fd)
         await stop.wait()
         log.get_logger().info("role_stopping")
+        await uplink.drain(DRAIN_TIMEOUT)
 
 
 def _runtime_dir(settings: ManagerSettings) -> Path:

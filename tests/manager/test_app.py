@@ -291,6 +291,31 @@ async def test_real_pods_serve_the_base_and_its_branches(folder: Path, cloud: Cl
 
 
 @pytest.mark.slow
+async def test_what_is_in_flight_ends_before_the_manager_does(folder: Path, cloud: Cloud) -> None:
+    needs.userns()
+    recorder = Recorder()
+    async with program(folder) as manager:
+        await cloud.until_connected()
+        await cloud.tell(SHOP)
+        await cloud.until_ready(SHOP)
+        tunnel, target = cloud.tunnel, ServiceTarget(SHOP.environment.namespace, "api", 80)
+        stream = tunnel.open_stream(target, recorder)
+        stream.write(b"GET / HTTP/1.1\r\nHost: api\r\n")
+        await stream.wait_accepted()
+        manager.terminate()
+        async with asyncio.timeout(PATIENCE):
+            while not tunnel.draining:
+                await tunnel.call(SyncEnvironments((EnvironmentRef(SHOP.environment.id, 1),)))
+            stream.write(b"Connection: close\r\n\r\n")
+            await recorder.wait_until(lambda seen: seen.eof or bool(seen.lost))
+        stream.close()
+        assert bytes(recorder.data).startswith(b"HTTP/1.1 200 ")
+        assert bytes(recorder.data).endswith(b"v1")
+        async with asyncio.timeout(PATIENCE):
+            assert await manager.wait() == 0
+
+
+@pytest.mark.slow
 async def test_ready_is_after_the_migration_and_its_lines_are_read(
     folder: Path, cloud: Cloud
 ) -> None:
