@@ -159,7 +159,14 @@ def g7_logs_are_calm_and_hold_no_secret(record: Record) -> Findings:
 def g9_healthy_tenants_feel_nothing(record: Record) -> Findings:
     healthy = [each for each in record.history.operations if each.tenant != "main"]
     found = [f"G9 the healthy tenant: {told(each)}" for each in healthy if failed(each)]
-    short = [each for each in healthy if each.kind in SHORT and each.outcome == Outcome.OK]
+    short = [
+        each
+        for each in healthy
+        if each.kind in SHORT
+        and each.outcome == Outcome.OK
+        # A cloud that we froze is everybody's.
+        and not any(begun <= each.ended and each.begun <= end for begun, end in record.stopped)
+    ]
     faults = record.history.faults
     hit = [
         each.seconds for each in short if any(f.overlaps(each.begun, each.ended) for f in faults)

@@ -103,6 +103,8 @@ def test_a_healthy_tenant_that_becomes_slow_is_found() -> None:
     found = record(*calm, *slow)
     found.history.faults.append(Fault("F6", 199.0, 201.0))
     assert [finding[:2] for finding in judge(found)] == ["G9"]
+    found.stopped = [(200.1, 200.3)]
+    assert judge(found) == []
 
 
 def test_an_operation_that_is_open_is_no_longer_once_it_ended() -> None:
