@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from lapdev.wire.mux import MuxConnection, MuxOptions, MuxStream
 from lapdev.wire.mux.events import DatagramReceived, Event, LinkSuperseded, StreamEnded
@@ -55,6 +61,13 @@ class Session(RuleBasedStateMachine):
         for side, end in enumerate(self.ends):
             end.mux.attach(0, 0.0, resumed=False)
             self.current[side][0] = first
+
+    @initialize(links=st.integers(1, MAX_LINKS), streams=st.integers(0, 6))
+    def begin(self, links: int, streams: int) -> None:
+        for link in range(1, links):
+            self.come_back(link)
+        for at in range(streams):
+            self.open(at % 2)
 
     # Streams
 
@@ -146,6 +159,39 @@ class Session(RuleBasedStateMachine):
             if isinstance(event, LinkSuperseded):
                 assert side == ACCEPTOR
                 self.current[side].pop(event.link).broken = True
+
+    @rule(rounds=st.integers(1, 3), links=st.sets(LINKS, min_size=1))
+    def exchange(self, rounds: int, links: set[int]) -> None:
+        """What usually happens: everything is sent and arrives."""
+        for _ in range(rounds):
+            for side in (DIALLER, ACCEPTOR):
+                for link in sorted(links):
+                    self.send(side, link)
+                    self.deliver(side, link, 99)
+
+    @rule(sizes=st.lists(st.integers(1, 1_500), min_size=1, max_size=6), sides=st.sets(SIDES))
+    def write_and_send(self, sizes: list[int], sides: set[int]) -> None:
+        """It is under way on every link when something else happens."""
+        for side in sorted(sides):
+            for at, size in enumerate(sizes):
+                self.write(side, at, size)
+            for link in range(MAX_LINKS):
+                self.send(side, link)
+
+    @rule(link=LINKS, at=st.integers(0, 3))
+    def lose_and_move(self, link: int, at: int) -> None:
+        """As the dialler usually goes about it; the request leaves, and the answer does not yet."""
+        self.lose(link)
+        self.notice_or_give_up(DIALLER, link)
+        if live := self.ends[DIALLER].mux.links:
+            to = live[at % len(live)]
+            self.ends[DIALLER].mux.move(link, to)
+            self.send(DIALLER, to)
+
+    @rule(link=LINKS)
+    def come_back(self, link: int) -> None:
+        self.hello(link)
+        self.welcome(link)
 
     @rule(link=LINKS)
     def lose(self, link: int) -> None:
