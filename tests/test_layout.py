@@ -41,7 +41,6 @@ COVERED_BY = {
     "lapdev/cloud/hub.py": "tests/cloud/test_edge.py",
     "lapdev/cloud/metrics.py": "tests/e2e/test_take_over.py",
     "lapdev/cloud/gate.py": "tests/cloud/test_devices.py",
-    "lapdev/cloud/upstreams.py": "tests/cloud/test_edge.py",
     "lapdev/cloud/pairing.py": "tests/cloud/test_devices.py",
     "lapdev/cloud/upstreams.py": "tests/cloud/test_edge_tunnels.py",
     "lapdev/wire/mux/events.py": "tests/wire/mux",

@@ -18,6 +18,7 @@ from lapdev.wire.control import (
     ApplyEnvironment,
     DeleteEnvironment,
     Done,
+    ExposureTarget,
     InterceptTarget,
     LogsTarget,
     Message,
@@ -70,8 +71,8 @@ class CloudLink:
                 self._openers.services.open(stream, target)
             case LogsTarget():
                 self._openers.logs.open(stream, target)
-            case InterceptTarget():
-                stream.refuse(Forbidden("a manager opens no intercepts", hop="manager"))
+            case InterceptTarget() | ExposureTarget():
+                stream.refuse(Forbidden("a manager reaches no laptops", hop="manager"))
             case _:
                 assert_never(target)
 
