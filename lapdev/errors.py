@@ -87,10 +87,14 @@ class TunnelRefused(TunnelError):
 
     cause = "tunnel_refused"
 
-    def __init__(self, detail: str = "", *, answer_status: int = 0, hint: str = "") -> None:
-        """`answer_status` is the HTTP status that was answered, 0 if none was."""
+    def __init__(
+        self, detail: str = "", *, answer_status: int = 0, hint: str = "", retry_after: float = 0.0
+    ) -> None:
+        """`answer_status` is the HTTP status that was answered, 0 if none was; `retry_after` the
+        seconds after which it is to be tried again, as far as the answer says."""
         super().__init__(detail, hint=hint)
         self.answer_status = answer_status
+        self.retry_after = retry_after
 
 
 class StreamReset(TunnelError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from lapdev.cloud.admission import Admission
 from lapdev.cloud.tokens import sha256_hex
 from lapdev.errors import Forbidden, LapdevError, LoginRequired, NoRoute, RemoteProtocolError
 from lapdev.model import Identity, RoleName
@@ -39,7 +40,8 @@ def bearer_token(headers: Headers) -> str:
 class Gate:
     """Turns tunnel requests into authenticated tunnels."""
 
-    def __init__(self, store: Store, tasks: Tasks) -> None:
+    def __init__(self, store: Store, tasks: Tasks, admission: Admission | None = None) -> None:
+        self.admission = admission or Admission()
         self._store = store
         self._tasks = tasks
         self._doors: dict[bytes, tuple[TunnelServer, Callable[[str], Awaitable[Identity]]]] = {}
@@ -68,6 +70,8 @@ class Gate:
             identity = await authenticate(bearer_token(exchange.request.headers))
             if exchange.request.upgrade != b"websocket":
                 raise RemoteProtocolError("a tunnel begins with a websocket upgrade", status=426)
+            # Only now: strangers do not stand in the line.
+            await self.admission.turn()
         except LapdevError as exc:
             exchange.keep_alive = False
             if not exchange.finished:

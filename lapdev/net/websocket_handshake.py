@@ -34,6 +34,9 @@ apply_mask: ApplyMask = _apply_mask
 MAX_REFUSAL_BYTES = 65_536
 """Of the body of an answer that is no upgrade: more is not waited for."""
 
+MAX_RETRY_AFTER = 60
+"""Seconds."""
+
 # At DEBUG the library logs whole header blocks, credentials included.
 _logger = logging.getLogger("lapdev.websocket")
 _logger.setLevel(logging.WARNING)
@@ -149,7 +152,10 @@ def _refusal(head: ResponseHead, body: bytes) -> TunnelRefused:
             "or the address is wrong; open it in a browser"
         )
     text = f"the other end answered {status}" + (f": {detail}" if detail else "")
-    return TunnelRefused(text, answer_status=status, hint=hint)
+    after = header(head.headers, b"retry-after") or b""
+    # It may also be a date, or what a stranger thinks long enough.
+    seconds = min(int(after), MAX_RETRY_AFTER) if after.isdigit() and len(after) < 6 else 0
+    return TunnelRefused(text, answer_status=status, hint=hint, retry_after=seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
-"""When to dial again."""
+"""When to dial again, and how long to wait for it to be heard."""
 
 from __future__ import annotations
 
 import secrets
 
 from lapdev.tunnel.options import TunnelOptions
+
+YOUNG_TRIES = 5
+"""Together they outlast what is left of the grace time when a silence is noticed."""
 
 
 class BackOff:
@@ -22,8 +25,14 @@ class BackOff:
         if now - up_since >= self._options.stable_after:
             self._failures = 0
 
+    def connect_timeout(self) -> float:
+        """Seconds that the next try may take to be heard at all."""
+        options = self._options
+        growth = 1.5 ** min(max(self._failures - YOUNG_TRIES, 0), 30)
+        return min(options.connect_timeout * growth, options.handshake_timeout)
+
     def delay(self, now: float) -> float:
-        """Seconds to wait before the next try, which this call counts."""
+        """Seconds from the beginning of the last try to the next one, which this call counts."""
         options = self._options
         if self._failures == 0:
             self._failures = 1

@@ -56,8 +56,12 @@ class Welcomed(Protocol):
     def __call__(self, websocket: WebsocketConnection, welcome: Welcome) -> None: ...
 
 
-async def connect(options: UplinkOptions, hello: Hello, welcomed: Welcomed) -> None:
+async def connect(
+    options: UplinkOptions, hello: Hello, welcomed: Welcomed, connect_timeout: float | None = None
+) -> None:
     """A new connection has been welcomed: `welcomed` has run with it, and heard what followed.
+
+    `connect_timeout`: until there is a connection at all; the handshake has its own.
 
     Raises:
         OSError, TimeoutError, LapdevError: it has not, and there is no connection. What `welcomed`
@@ -67,7 +71,8 @@ async def connect(options: UplinkOptions, hello: Hello, welcomed: Welcomed) -> N
     websocket: WebsocketConnection | None = None
     try:
         async with asyncio.timeout(options.tunnel.handshake_timeout):
-            websocket = await _dial(options, greeting)
+            async with asyncio.timeout(connect_timeout):
+                websocket = await _dial(options, greeting)
             await greeting.done
     except (OSError, TimeoutError, LapdevError):
         if not greeting.welcomed:

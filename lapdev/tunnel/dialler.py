@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable
 from functools import partial
 
@@ -85,14 +86,21 @@ class Dialler:
         """The link has a connection whenever one is to be had."""
         loop = asyncio.get_running_loop()
         back_off = BackOff(self._options.tunnel, loop.time())
+        took = 0.0
         while True:
             if link:
                 await self._wait_joinable(link)
-            await self._pause(max(back_off.delay(loop.time()), self._least_delay()))
+            # A try that nobody answered has been a pause, too.
+            delay = back_off.delay(loop.time()) - took
+            await self._pause(max(delay, self._least_delay()))
             self._lost[link].clear()
+            patience, began = back_off.connect_timeout(), loop.time()
+            took = 0.0
             try:
-                await connect(self._options, self._hello(link), partial(self._welcomed, link))
+                welcomed = partial(self._welcomed, link)
+                await connect(self._options, self._hello(link), welcomed, patience)
             except (OSError, TimeoutError, LapdevError) as exc:
+                took = loop.time() - began
                 self._report(exc)
                 continue
             up_since = loop.time()
@@ -114,12 +122,14 @@ class Dialler:
         options, error = self._options.tunnel, self.last_error
         if isinstance(error, TunnelRefused) and error.answer_status in (401, 403):
             return options.refused_delay
+        if isinstance(error, TunnelRefused) and error.retry_after:
+            # As long as it asks for, and not all in the same moment.
+            return error.retry_after * secrets.SystemRandom().uniform(1.0, 2.0)
         return options.replaced_delay if self._replaced else 0.0
 
     def _report(self, error: Exception) -> None:
         if isinstance(error, TimeoutError):
-            timeout = self._options.tunnel.handshake_timeout
-            error = TunnelRefused(f"no answer within {timeout:g} s")
+            error = TunnelRefused("no answer in time")
         # One line for a lasting failure, not one per try.
         if str(error) != str(self.last_error):
             get_logger().warning(

@@ -14,6 +14,10 @@ class TunnelOptions:
     """How long a session outlives its connection, from the last byte heard."""
     handshake_timeout: float = 10.0
     """From the dialled connection to WELCOME, and from the accepted one to HELLO."""
+    connect_timeout: float = 2.0
+    """Of dialling alone, while tries are young; then it grows to `handshake_timeout`. The first
+    packet of a connection is lost in a silence like any other, and the kernel waits ever longer
+    before it sends it again: a new try is heard as soon as the silence is over."""
     close_timeout: float = 2.0
     links: int = 4
     """Connections of one session that are accepted."""

@@ -160,6 +160,7 @@ class Acceptor:
         self.identity = MANAGER
         self.refuse_with = 0
         """Answer this status instead."""
+        self.refusal_headers = [(b"Content-Type", b"application/json")]
         self.welcoming: Callable[[], None] | None = None
         """Runs once, before the next upgrade request is taken."""
         self.requests: list[Exchange] = []
@@ -188,7 +189,7 @@ class Acceptor:
             asyncio.get_running_loop().call_soon(welcoming)
         if self.refuse_with:
             body = b'{"error": {"cause": "login_required", "detail": "unknown token"}}'
-            exchange.respond(self.refuse_with, [(b"Content-Type", b"application/json")], body)
+            exchange.respond(self.refuse_with, self.refusal_headers, body)
         else:
             self.server.accept(exchange, self.identity)
 

@@ -38,3 +38,13 @@ def test_a_connection_that_lasted_begins_anew_and_one_that_did_not_goes_on() -> 
     back_off.connection_lost(up_since=200.0, now=210.0)
     assert back_off.delay(210.0) == 0.0
     assert back_off.delay(210.0) <= 0.25
+
+
+def test_young_tries_are_short_and_old_ones_as_patient_as_a_handshake() -> None:
+    back_off, seen = BackOff(TunnelOptions(), 0.0), []
+    for _ in range(12):
+        back_off.delay(0.0)
+        seen.append(back_off.connect_timeout())
+    assert seen[:5] == [2.0] * 5, "within the ten seconds that are left of the grace"
+    assert seen[5:7] == [3.0, 4.5]
+    assert seen[-1] == TunnelOptions().handshake_timeout

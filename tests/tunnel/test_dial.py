@@ -133,7 +133,7 @@ async def test_an_acceptor_that_never_answers_is_given_up(tmp_path: Path) -> Non
     uplink = Uplink(options, Watcher())
     task = asyncio.get_running_loop().create_task(uplink.run())
     await watch.until(lambda: len(silent) >= 2)
-    assert "no answer within" in str(uplink.last_error)
+    assert "no answer in time" in str(uplink.last_error)
     task.cancel()
     await asyncio.wait([task])
     await listener.aclose()

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from lapdev.errors import (
-    TunnelClosed,
-)
+import pytest
+
+from lapdev.errors import TunnelClosed, TunnelRefused
+from lapdev.tunnel import dial as dialling
 from lapdev.wire.control import Done, ReportCluster
-from tests.support.tunnel_ends import FAST, TARGET, Acceptor, Recorder, Watcher, connected
+from tests.support.tunnel_ends import (
+    FAST,
+    TARGET,
+    Acceptor,
+    Recorder,
+    Watcher,
+    connected,
+    first_error,
+)
 
 HELLO = ReportCluster(version="0.1", driver="local")
 
@@ -77,3 +88,32 @@ async def test_a_dialler_that_never_saw_its_welcome_begins_anew(tmp_path: Path) 
         assert ends.acceptor.watcher.up == [False, False]
         assert theirs.closed
         assert ends.acceptor.tunnel.session == session
+
+
+async def test_a_connection_that_hangs_is_given_up_for_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a silence: what was sent into it is not sent again for a long time."""
+    tries = 0
+
+    async def lost_at_first(*arguments: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            await asyncio.get_running_loop().create_future()
+        return await really_dial(*arguments)
+
+    really_dial = dialling.dial
+    monkeypatch.setattr(dialling, "dial", lost_at_first)
+    async with connected(tmp_path, replace(FAST, connect_timeout=0.01, handshake_timeout=60.0)):
+        assert tries == 3
+
+
+async def test_who_is_told_when_to_come_back_does_not_come_before(tmp_path: Path) -> None:
+    async with connected(tmp_path, wait=False) as ends:
+        ends.acceptor.refuse_with = 503
+        ends.acceptor.refusal_headers.append((b"Retry-After", b"7"))
+        error = await first_error(ends.uplink)
+        assert isinstance(error, TunnelRefused)
+        delays = [ends.uplink._diallers[0]._least_delay() for _ in range(50)]
+        assert 7.0 <= min(delays) < max(delays) <= 14.0
