@@ -137,9 +137,11 @@ async def _make(
     api = AsgiBridge(create_api(service, logs), tasks)
     front = Front(settings.domain, settings.public_url, edge, gate, api)
     overload = await stack.enter_async_context(watched(of_this_process()))
+    tcp.admit = exposures.admit = overload.admit
     server = HttpServer(overload.guard(front.handle, "edge"))
     pods = HttpServer(overload.guard(PreviewsOnly(settings.domain, edge).handle, "edge"))
     for tunnel_server in tunnels:
+        tunnel_server.admit_session = overload.admit_session
         tunnel_server.on_draining = lambda tunnel: edge.leave(
             tunnel, server.connections | pods.connections
         )

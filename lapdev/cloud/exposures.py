@@ -70,6 +70,8 @@ class Exposures:
         self.ports_changed: Callable[[], Awaitable[None]] = _nothing
         """Awaited whenever what is exposed has changed at all."""
         self.port_problem: Callable[[ExposureId], str] = lambda id: ""
+        self.admit: Callable[[], None] = lambda: None
+        """Raises LapdevError when no sender of datagrams is to be taken on."""
         self._store = store
         self._tasks = tasks
         self._ports = ports
@@ -226,6 +228,7 @@ class Exposures:
         await self._udp.refresh(wanted)
 
     def _open_datagrams(self, id: ExposureId, protocol: asyncio.Protocol) -> Stream:
+        self.admit()
         tunnel = self.tunnel_nowait(id)
         if tunnel is None:
             raise NotReady("the machine behind this address is not connected", hop="cloud")

@@ -11,6 +11,7 @@ from lapdev.errors import (
     NoRoute,
     NotFound,
     NotReady,
+    Overloaded,
     StreamRefused,
     UpstreamClosed,
 )
@@ -25,6 +26,7 @@ _KNOWN: dict[str, type[LapdevError]] = {
         NoRoute,
         NotFound,
         NotReady,
+        Overloaded,
     )
 }
 

@@ -162,6 +162,8 @@ class TcpPreviews:
         sockets: ListeningSockets | None = None,
     ) -> None:
         self.ports = ports
+        self.admit: Callable[[], None] = lambda: None
+        """Raises LapdevError when no connection is to be taken on: it is reset."""
         self._sockets = sockets or ListeningSockets()
         self._tasks = tasks
         self._access = access
@@ -282,6 +284,7 @@ class TcpPreviews:
             over()
 
         try:
+            self.admit()
             far = await _reach(route)
         except LapdevError as exc:
             line.error = told(exc).cause

@@ -24,6 +24,7 @@ from lapdev.model import EnvironmentId
 from lapdev.net.admin import AdminServer, Metric, counter, gauge
 from lapdev.net.http_server import HttpServer
 from lapdev.net.listener import listen
+from lapdev.net.overload import of_this_process, watched
 from lapdev.net.process import notify_ready, stop_signals
 from lapdev.net.tasks import Tasks
 from lapdev.net.way_out import WayOut
@@ -76,7 +77,9 @@ async def run(settings: ManagerSettings) -> None:
 
         cloud = settings.sidecar_cloud or settings.cloud
         place = ClusterPlace(driver.name, driver.detail, cloud)
-        link = CloudLink(reconciler, reports, Openers(streams, logs), tasks, place)
+        overload = await stack.enter_async_context(watched(of_this_process()))
+        openers = Openers(streams, logs, overload.admit)
+        link = CloudLink(reconciler, reports, openers, tasks, place)
         instance, replaced = _instance(runtime_dir)
         uplink = Uplink(
             UplinkOptions(
@@ -93,7 +96,7 @@ async def run(settings: ManagerSettings) -> None:
         )
         admin = AdminServer(
             settings.admin,
-            lambda: _metrics(uplink, feed, reconciler, Openers(streams, logs)),
+            lambda: [*_metrics(uplink, feed, reconciler, openers), *overload.metrics()],
             lambda: _ready(uplink, stop.is_set()),
         )
         await admin.start()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
 from lapdev import __version__
-from lapdev.errors import Forbidden, TunnelError
+from lapdev.errors import Forbidden, Overloaded, TunnelError
 from lapdev.log import get_logger
 from lapdev.manager.logs import LogStreams
 from lapdev.manager.reconciler import Reconciler
@@ -46,6 +47,8 @@ class Openers:
 
     services: ServiceStreams
     logs: LogStreams
+    admit: Callable[[], None] = lambda: None
+    """Raises Overloaded when no stream is to be opened."""
 
 
 class CloudLink:
@@ -66,6 +69,11 @@ class CloudLink:
         self._place = place
 
     def stream_opened(self, tunnel: Tunnel, stream: Stream, target: Target) -> None:
+        try:
+            self._openers.admit()
+        except Overloaded as exc:
+            stream.refuse(exc)
+            return
         match target:
             case ServiceTarget():
                 self._openers.services.open(stream, target)

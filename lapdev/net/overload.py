@@ -1,8 +1,9 @@
 """How close this process is to its limits, and what it turns away because of it.
 
 Past 80 % of the memory it may use, or when its loop answers late for a second, it is *pressed*: no
-new tunnels, and connections end with the answer in hand. Past 90 % it is *overloaded*: requests
-are answered 503 with Retry-After, so that what is in flight can still finish.
+new sessions of tunnels, and connections end with the answer in hand. Past 90 % it is *overloaded*:
+requests are answered 503 with Retry-After and raw connections are reset, so that what is in flight
+can still finish. A session that is held is resumed in any case: what is in flight hangs on it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Overload:
         """`limit` in bytes, 0 for none."""
         self.pressure = Pressure.NONE
         self.turned_away = 0
-        """Requests that were answered 503."""
+        """Requests, raw connections and sessions."""
         self._limit = limit
         self._memory_used = memory_used
         self._late = 0
@@ -65,26 +66,45 @@ class Overload:
     def guard(
         self, handler: Callable[[Exchange], None], hop: str, tunnels: bytes = b"/_lapdev/tunnel/"
     ) -> Callable[[Exchange], None]:
-        """The handler, for requests that are not turned away. Below `tunnels` tunnels begin."""
+        """The handler, for requests that are not turned away. Those below `tunnels` are not:
+        whether they begin a session is known from their first message, see `admit_session`."""
 
         def handle(exchange: Exchange) -> None:
-            if self.pressure:
+            if self.pressure and not exchange.request.target.startswith(tunnels):
                 exchange.keep_alive = False
-                tunnel = exchange.request.target.startswith(tunnels)
-                if tunnel or self.pressure is Pressure.OVERLOADED:
-                    self.turned_away += 1
-                    respond_error(exchange, Overloaded(), hop)
+                try:
+                    self.admit()
+                except Overloaded as exc:
+                    respond_error(exchange, exc, hop)
                     return
             handler(exchange)
 
         return handle
 
+    def admit(self) -> None:
+        """Something may be taken on that is over soon.
+
+        Raises:
+            Overloaded: not now.
+        """
+        if self.pressure is Pressure.OVERLOADED:
+            self.turned_away += 1
+            raise Overloaded
+
+    def admit_session(self) -> None:
+        """Something may be taken on that stays.
+
+        Raises:
+            Overloaded: not now.
+        """
+        if self.pressure:
+            self.turned_away += 1
+            raise Overloaded
+
     def metrics(self) -> list[Metric]:
         return [
             gauge("lapdev_pressure", "0 none, 1 pressed, 2 overloaded.", int(self.pressure)),
-            counter(
-                "lapdev_turned_away_total", "Requests answered 503 for overload.", self.turned_away
-            ),
+            counter("lapdev_turned_away_total", "What was refused for overload.", self.turned_away),
         ]
 
     def _changed(self, pressure: Pressure, used: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lapdev.errors import RemoteProtocolError, TunnelClosed
+from lapdev.errors import Overloaded, RemoteProtocolError, TunnelClosed
 from lapdev.log import get_logger
 from lapdev.model import Identity
 from lapdev.net.websocket import Lost, WebsocketConnection, WebsocketOptions
@@ -56,6 +56,8 @@ class TunnelServer:
         self._options = options or TunnelServerOptions()
         self.on_draining: Callable[[Tunnel], None] | None = None
         """Runs when a peer says that its process stops: what idles on the tunnel is to end."""
+        self.admit_session: Callable[[], None] | None = None
+        """Raises Overloaded when no new session is to begin; those that are held are resumed."""
         self._sessions: dict[tuple[Identity, str], Tunnel] = {}
         self._greetings: set[_Greeting] = set()
         self._leaving: tuple[float, str] | None = None
@@ -122,21 +124,24 @@ class TunnelServer:
         """HELLO has come: the connection finds its session.
 
         Raises:
+            Overloaded: it would begin one, and none is to begin now.
             RemoteProtocolError: the hello does not fit the credential, or asks for what is not.
         """
         if hello.role != identity.role:
             raise violation(f"the credential is a {identity.role}'s, the hello a {hello.role}'s")
         if hello.link >= self._options.tunnel.links:
             raise violation(f"{self._options.tunnel.links} links a session are spoken here")
+        slot = (identity, hello.instance)
+        tunnel = self._sessions.get(slot)
+        resumed = tunnel is not None and hello.resume and tunnel.session == hello.session
+        if not resumed and not hello.link and self.admit_session is not None:
+            self.admit_session()
         if hello.replaces and hello.replaces != hello.instance:
             self._end(
                 self._sessions.get((identity, hello.replaces)),
                 CloseCode.REPLACED,
                 "a new process took over",
             )
-        slot = (identity, hello.instance)
-        tunnel = self._sessions.get(slot)
-        resumed = tunnel is not None and hello.resume and tunnel.session == hello.session
         if not resumed and hello.link:
             websocket.close(CloseCode.NO_SESSION, "no such session")
             return
@@ -245,6 +250,8 @@ class _Greeting:
                 error=exc.detail,
             )
             websocket.close(exc.answer_status, exc.detail)
+        except Overloaded as exc:
+            websocket.close(CloseCode.TRY_AGAIN, exc.detail)
 
     def websocket_lost(self, websocket: WebsocketConnection, lost: Lost) -> None:
         self._done()

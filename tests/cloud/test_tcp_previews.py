@@ -19,6 +19,7 @@ from lapdev.cloud.tcp_previews import TcpPreviews, TcpRange, TcpRoute, parse_tcp
 from lapdev.errors import ConfigError, Conflict, NotReady
 from lapdev.log import AccessLog
 from lapdev.model import ClusterId, Environment, EnvironmentId, EnvironmentKind, PreviewUrl
+from lapdev.net.overload import Overload
 from lapdev.net.tasks import Tasks
 from lapdev.routing.hosts import PreviewEntry
 from lapdev.tunnel import Tunnel
@@ -285,14 +286,21 @@ async def test_each_connection_is_one_line_in_the_access_log(tmp_path: Path) -> 
         async with connect(ports.first) as client:
             with pytest.raises(ConnectionResetError):
                 await rest(client)
+        overload = Overload(1, lambda: 1)
+        overload.look()
+        previews.admit = overload.admit
+        async with connect(ports.first) as client:
+            with pytest.raises(ConnectionResetError):
+                await rest(client)
         await previews.drain()
         assert previews.connections == 0
         await previews.aclose()
     access.flush()
-    first, second = [json.loads(text) for text in b"".join(lines).splitlines()]
+    first, second, third = [json.loads(text) for text in b"".join(lines).splitlines()]
     assert (first["method"], first["route"], first["environment"]) == ("STREAM", "db:5432", "shop")
     assert (first["bytes_in"], first["bytes_out"], "error" in first) == (4, 4, False)
     assert second["error"] == "not_ready"
+    assert third["error"] == "overloaded"
 
 
 class Links:

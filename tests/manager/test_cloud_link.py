@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lapdev.cloud.refusals import told
 from lapdev.errors import CallFailed, LapdevError, StreamRefused
 from lapdev.manager.changes import Changes
 from lapdev.manager.cloud_link import CloudLink, ClusterPlace, Openers
@@ -18,6 +19,7 @@ from lapdev.manager.reconciler import Reconciler
 from lapdev.manager.reports import Reports
 from lapdev.manager.streams import ServiceStreams
 from lapdev.model import EnvironmentId, EnvironmentStatus, InterceptId, RouteSnapshot
+from lapdev.net.overload import Overload, Pressure
 from lapdev.net.tasks import Tasks
 from lapdev.tunnel import Tunnel, Uplink, UplinkOptions
 from lapdev.wire.control import (
@@ -60,6 +62,7 @@ class Routes:
 class Stage:
     """A cloud's listener, and a manager without sidecars that is connected to it."""
 
+    overload: Overload
     cloud: Acceptor
     link: CloudLink
     driver: FakeDriver
@@ -101,7 +104,9 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         reconciler = Reconciler(driver, tasks, routes, changes.mark)
         reports = Reports(changes, reconciler.report, reconciler.environments)
         streams = ServiceStreams(driver, tasks, reconciler.check_target)
-        openers = Openers(streams, LogStreams(driver, tasks, reconciler.find_logs))
+        overload = Overload(100, lambda: 0)
+        logs = LogStreams(driver, tasks, reconciler.find_logs)
+        openers = Openers(streams, logs, overload.admit)
         place = ClusterPlace("fake", "no limits", "unix:/where/pods/see/it.sock")
         link = CloudLink(reconciler, reports, openers, tasks, place)
         options = UplinkOptions(address, "/", "token", "manager", "m1", tunnel=FAST)
@@ -111,7 +116,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
             dialling.spawn(uplink.run(), "uplink")
             await uplink.wait_up()
             await cloud.watcher.wait_until(lambda seen: bool(seen.up))
-            yield Stage(cloud, link, driver, routes, uplink)
+            yield Stage(overload, cloud, link, driver, routes, uplink)
     await cloud.aclose()
 
 
@@ -162,6 +167,22 @@ async def test_a_stream_reaches_the_service_streams(stage: Stage) -> None:
         with pytest.raises(StreamRefused) as refused:
             await stream.wait_accepted()
         assert refused.value.cause == cause
+
+
+async def test_f20_an_overloaded_manager_opens_no_streams_and_keeps_its_tunnel(
+    stage: Stage,
+) -> None:
+    await stage.tell(base())
+    await stage.until_reported(EnvironmentStatus.READY)
+    stage.overload.pressure = Pressure.OVERLOADED
+    for target in (ServiceTarget(NAMESPACE, "api", 80), LogsTarget(SHOP, "api", "", 10, False)):
+        stream = stage.tunnel.open_stream(target, Recorder())
+        with pytest.raises(StreamRefused) as refused:
+            await stream.wait_accepted()
+        assert told(refused.value).status == 503
+        assert refused.value.cause == "overloaded"
+    assert stage.overload.turned_away == 2
+    await stage.tell(base(generation=2))
 
 
 async def test_a_stream_reaches_the_logs(stage: Stage) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import structlog
 
+from lapdev.errors import Overloaded
 from lapdev.net.exchange import Exchange
 from lapdev.net.http_server import HttpServer
 from lapdev.net.overload import Overload, Pressure, of_this_process, resident_bytes, watched
@@ -85,7 +87,7 @@ def request(path: str = "/") -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
 
 
-async def test_f20_pressed_a_connection_ends_with_its_answer_and_no_tunnel_begins() -> None:
+async def test_f20_pressed_a_connection_ends_with_its_answer() -> None:
     overload = Overload(LIMIT, lambda: 85 * MIB)
     overload.look()
     async with guarded(overload) as client:
@@ -93,11 +95,31 @@ async def test_f20_pressed_a_connection_ends_with_its_answer_and_no_tunnel_begin
         status, headers, body = await client.response()
         assert (status, headers["connection"], body) == (200, "close", b"served")
         assert await client.read_rest() == b""
+    assert overload.turned_away == 0
+
+
+@pytest.mark.parametrize("used", [85 * MIB, 95 * MIB])
+async def test_f20_a_tunnel_is_let_in_until_it_says_whether_it_begins_a_session(used: int) -> None:
+    overload = Overload(LIMIT, lambda: used)
+    overload.look()
     async with guarded(overload) as client:
         client.send(request("/_lapdev/tunnel/manager"))
         status, headers, _ = await client.response()
-        assert (status, headers["lapdev-error"]) == (503, "overloaded; hop=edge")
-    assert overload.turned_away == 1
+        assert (status, "connection" in headers) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("used", "admitted", "session"), [(10, True, True), (85, True, False), (95, False, False)]
+)
+def test_f20_what_stays_is_refused_before_what_is_over_soon(
+    used: int, admitted: bool, session: bool
+) -> None:
+    overload = Overload(LIMIT, lambda: used * MIB)
+    overload.look()
+    for admit, wanted in ((overload.admit, admitted), (overload.admit_session, session)):
+        with contextlib.nullcontext() if wanted else pytest.raises(Overloaded):
+            admit()
+    assert overload.turned_away == 2 - admitted - session
 
 
 async def test_f20_overloaded_requests_are_503_with_retry_after_until_it_is_over() -> None:

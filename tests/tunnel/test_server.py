@@ -9,11 +9,12 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from lapdev.errors import Overloaded
 from lapdev.model import Identity, RoleName
 from lapdev.net.websocket import ClientTarget, Lost, WebsocketConnection, WebsocketOptions
 from lapdev.wire.control import Done, ReportCluster
 from lapdev.wire.mux import SUBPROTOCOL, Hello, decode_welcome, encode_hello
-from tests.support.tunnel_ends import FAST, TARGET, Recorder, Watcher, connected
+from tests.support.tunnel_ends import FAST, TARGET, Recorder, Watcher, connected, first_error
 
 CALL = ReportCluster(version="0.1", driver="local")
 
@@ -84,6 +85,27 @@ async def test_a_session_that_comes_back_before_its_loss_was_noticed_is_taken_ov
             assert not theirs._links[0].congested
             await old.wait_closed()
         await ends.watcher.wait_until(lambda seen: seen.up == [False, True])
+
+
+async def test_f20_near_the_limits_no_session_begins_and_those_held_are_resumed(
+    tmp_path: Path,
+) -> None:
+    def refuse() -> None:
+        raise Overloaded
+
+    async with connected(tmp_path) as ends:
+        server = ends.acceptor.server
+        stream = ends.acceptor.tunnel.open_stream(TARGET, held := Recorder())
+        await stream.wait_accepted()
+        server.admit_session = refuse
+        ends.cut()
+        await ends.watcher.wait_until(lambda seen: seen.up == [False, True])
+        assert not held.lost
+        other = ends.dial_as(Watcher(), instance="dialler-2", replaces="dialler-1")
+        assert "1013" in str(await first_error(other))
+        assert ends.acceptor.tunnel.connected, "who is refused replaces nobody"
+        server.admit_session = None
+        await other.wait_up()
 
 
 class Peer:

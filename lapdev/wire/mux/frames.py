@@ -57,6 +57,7 @@ class CloseCode(IntEnum):
     UNSUPPORTED_DATA = 1003  # a text message
     INVALID_DATA = 1007  # not msgpack
     MESSAGE_TOO_BIG = 1009
+    TRY_AGAIN = 1013  # no new session now: this process is near its limits
     NO_SESSION = 4404  # a further link of a session that is not held here
     HANDSHAKE_TIMEOUT = 4408
     REPLACED = 4409  # a newer session of the same instance took over
