@@ -295,14 +295,8 @@ class MuxConnection:
             # Both directions have ended, and only this end's owner has not read all: the peer may
             # have forgotten the stream, and would leave a RESET without its answer.
             self.discard(stream)
-            return
-        if not stream.local and not stream.accepted:
-            self.pending -= 1
-        stream.reset_cause = _cut(cause or "reset", MAX_CAUSE_BYTES)
-        stream.reset_detail = _cut(detail, MAX_DETAIL_BYTES)
-        stream.drop_unsent()
-        self.drop_received(stream)
-        self.send_reset(stream)
+        else:
+            self.abort(stream, cause or "reset", detail)
 
     def forget(self, stream: MuxStream) -> None:
         """The stream is gone from this end, without a word to the peer."""
@@ -383,6 +377,16 @@ class MuxConnection:
     def send_reset(self, stream: MuxStream) -> None:
         fields = (stream.stream_id, stream.sent, stream.reset_cause, stream.reset_detail)
         self._send_stream_frame(stream, encode(FrameType.RESET, *fields))
+
+    def abort(self, stream: MuxStream, cause: str, detail: str = "") -> None:
+        """The RESET itself, which the peer answers or which answers the peer's."""
+        if not stream.local and not stream.accepted:
+            self.pending -= 1
+        stream.reset_cause = _cut(cause, MAX_CAUSE_BYTES)
+        stream.reset_detail = _cut(detail, MAX_DETAIL_BYTES)
+        stream.drop_unsent()
+        self.drop_received(stream)
+        self.send_reset(stream)
 
     def drop_received(self, stream: MuxStream) -> None:
         """What nobody will read is paid back to the session."""

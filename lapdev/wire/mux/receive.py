@@ -145,7 +145,7 @@ def _on_reset(connection: MuxConnection, link: Link, frame: list[Any], events: l
         connection.drop_received(stream)
     else:
         refused = stream.local and not stream.accepted
-        connection.reset(stream, "reset")  # the answer; frees what the stream held
+        connection.abort(stream, "reset")  # the answer; frees what the stream held
         events.append(StreamEnded(stream, cause, detail, refused))
     del connection.streams[stream_id]
 

@@ -25,9 +25,8 @@ class SeenIds:
             first = self.highest + 2 if self.highest else 2 - stream_id % 2
             if stream_id > first:
                 self.missing.append((first, stream_id - 2))
-                # Ids that are skipped for good (reset before they were ever sent) would pile up.
-                del self.missing[:-MAX_MISSING_RANGES]
             self.highest = stream_id
+            self._bound()
             return True
         at = bisect_right(self.missing, (stream_id, self.highest)) - 1
         if at < 0:
@@ -37,7 +36,13 @@ class SeenIds:
             return False
         left, right = (first, stream_id - 2), (stream_id + 2, last)
         self.missing[at : at + 1] = [part for part in (left, right) if part[0] <= part[1]]
+        self._bound()
         return True
+
+    def _bound(self) -> None:
+        # Ids that are skipped for good (reset before they were ever sent) would pile up.
+        if len(self.missing) > MAX_MISSING_RANGES:
+            del self.missing[:-MAX_MISSING_RANGES]
 
 
 def is_unseen(stream_id: int, highest: int, missing: list[Range]) -> bool:

@@ -180,6 +180,25 @@ def test_a_reset_that_crosses_with_the_peers_last_word_leaves_nothing_behind() -
     assert not pair.dialler.mux.streams
 
 
+def test_a_reset_is_answered_also_by_who_has_both_ends_and_only_not_read_them() -> None:
+    pair = Pair()
+    pair.acceptor.reading = False
+    stream = pair.dialler.mux.open(TARGET)
+    pair.dialler.mux.write(stream, b"question")
+    pair.dialler.mux.finish(stream)
+    pair.settle()
+    far = pair.acceptor.opened[0]
+    pair.acceptor.mux.finish(far)
+    pair.settle()
+    assert (far.fin_acked, far.final, far.consumed) == (True, 8, 0)
+    pair.dialler.mux.reset(stream, "aborted")
+    pair.settle()
+    assert pair.acceptor.happened(StreamEnded)
+    assert not pair.dialler.mux.streams, "the reset has its answer"
+    assert not pair.acceptor.mux.streams
+    assert pair.acceptor.mux.session.held == 0
+
+
 def test_row_62_streams_that_nobody_accepts_are_refused_past_256() -> None:
     pair = Pair()
     pair.acceptor.accepting = False

@@ -35,3 +35,11 @@ def test_a_hostile_jump_costs_one_entry_and_gaps_without_end_are_bounded() -> No
     assert len(seen.missing) == MAX_MISSING_RANGES
     assert not seen.take(3), "the oldest gap counts as used"
     assert seen.take(MAX_OFFSET - 2)
+
+
+def test_a_gap_cut_into_ever_more_gaps_is_bounded_too() -> None:
+    seen = SeenIds()
+    seen.take(MAX_OFFSET)
+    for n in range(MAX_MISSING_RANGES + 10):
+        assert seen.take(4 * n + 3)
+    assert len(seen.missing) == MAX_MISSING_RANGES
