@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from lapdev.tunnel.tunnel import Tunnel
 
 MAX_EARLY_DATAGRAMS = 16
+MAX_EARLY_BYTES = 65_536
 """Of a stream that is not accepted yet; the others are lost, as datagrams may be."""
+MERGE_BYTES = 4_096
+"""Smaller pieces that nobody wants yet are joined up to this."""
 
 
 class Stream(asyncio.Transport):
@@ -231,7 +234,7 @@ class Stream(asyncio.Transport):
         if self._closing or self._lost:
             return
         if self._protocol is None or self._reading_paused or self._held or self._delivering:
-            self._held.append(data)
+            self._hold(data)
         else:
             self._deliver(data)
 
@@ -239,9 +242,10 @@ class Stream(asyncio.Transport):
         if self.is_closing():
             return
         if self._protocol is None or self._datagrams is not None:
-            self._datagrams = self._datagrams or []
-            if len(self._datagrams) < MAX_EARLY_DATAGRAMS:
-                self._datagrams.append(data)
+            early = self._datagrams = self._datagrams or []
+            if sum(map(len, early), len(data)) <= MAX_EARLY_BYTES:
+                early.append(data)
+                del early[MAX_EARLY_DATAGRAMS:]
             return
         receive = getattr(self._protocol, "datagram_received", None)
         if receive is None:
@@ -311,10 +315,20 @@ class Stream(asyncio.Transport):
             self._delivering = True
             self._loop().call_soon(self._deliver_held)
 
+    def _hold(self, data: bytes) -> None:
+        # One by one, the smallest pieces would take many times their size.
+        if self._held and len(self._held[-1]) + len(data) <= MERGE_BYTES:
+            self._held[-1] += data
+        else:
+            self._held.append(data)
+
     def _deliver_held(self) -> None:
         self._delivering = False
-        while self._held and not self._reading_paused and not self.is_closing():
-            self._deliver(self._held.pop(0))
+        held, count = self._held, 0
+        while count < len(held) and not self._reading_paused and not self.is_closing():
+            self._deliver(held[count])
+            count += 1
+        del held[:count]
         if self._eof_pending and not (self._held or self._reading_paused or self.is_closing()):
             self._eof_pending = False
             self._deliver_eof()

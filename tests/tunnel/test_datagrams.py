@@ -12,6 +12,8 @@ from lapdev.errors import StreamRefused
 from lapdev.net.tasks import Tasks
 from lapdev.tunnel import Stream
 from lapdev.tunnel.datagrams import DatagramInlet, datagram_outlet
+from lapdev.tunnel.stream import MAX_EARLY_DATAGRAMS
+from lapdev.wire.control import ReportCluster
 from tests.support.tunnel_ends import TARGET, Ends, Recorder, connected
 from tests.support.watch import Watch
 
@@ -168,3 +170,18 @@ async def test_a_protocol_without_use_for_datagrams_gets_none(tmp_path: Path) ->
         stream.write(b"bytes")
         await far.wait_until(lambda seen: seen.data == b"bytes")
         assert not far.lost
+
+
+async def test_what_comes_before_a_stream_is_accepted_is_bounded(tmp_path: Path) -> None:
+    async with connected(tmp_path) as ends:
+        watcher = ends.acceptor.watcher
+        watcher.serve = lambda stream: None
+        largest, small = (ends.tunnel.open_stream(TARGET, Recorder()) for _ in range(2))
+        for n in range(20):
+            small.send_datagram(b"x")
+            if n % 10 == 0:
+                largest.send_datagram(b"x" * 65_507)
+        await asyncio.sleep(0)  # all of them leave, before the call
+        await ends.tunnel.call(ReportCluster(version="0.1", driver="local"))
+        kept = [stream._datagrams or [] for stream in watcher.streams]
+        assert [len(datagrams) for datagrams in kept] == [1, MAX_EARLY_DATAGRAMS]

@@ -328,3 +328,17 @@ async def test_streams_of_a_closed_tunnel_are_lost(tmp_path: Path) -> None:
         stream.abort()
         stream.resume_reading()
         assert len(ours.lost) == 1
+
+
+async def test_pieces_nobody_wants_yet_take_little_more_than_their_bytes(tmp_path: Path) -> None:
+    async with connected(tmp_path) as ends:
+        stream, _, far, theirs = await joined(ends)
+        far.pause_reading()
+        for n in range(3_000):
+            stream.write(bytes((n % 251,)))
+            await asyncio.sleep(0)  # each leaves by itself
+        await ends.tunnel.call(HELLO)
+        assert (sum(map(len, far._held)), len(far._held)) == (3_000, 1)
+        far.resume_reading()
+        await theirs.wait_until(lambda seen: len(seen.data) == 3_000)
+        assert theirs.data == bytes(n % 251 for n in range(3_000))
