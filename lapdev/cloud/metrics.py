@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from lapdev.cloud.edge import Edge
 from lapdev.cloud.exposures import Exposures
@@ -10,18 +10,22 @@ from lapdev.cloud.tcp_previews import TcpPreviews
 from lapdev.net.admin import Metric, counter, gauge
 from lapdev.net.http_server import HttpServer
 from lapdev.net.overload import Overload
-from lapdev.tunnel import TunnelServer
+from lapdev.tunnel import TunnelServer, tunnel_metrics
+
+PEERS = ("manager", "sidecar", "devbox")
 
 
 def metrics(
     server: HttpServer,
     edge: Edge,
-    tunnels: Iterable[TunnelServer],
+    tunnels: Sequence[TunnelServer],
     tcp: TcpPreviews,
     exposures: Exposures,
     overload: Overload,
 ) -> list[Metric]:
-    """Every family there is, with its value of this moment."""
+    """Every family there is, with its value of this moment. `tunnels`: of managers, sidecars and
+    devboxes.
+    """
     counters = edge.counters
     return [
         gauge("lapdev_connections", "Open downstream connections.", len(server.connections)),
@@ -44,5 +48,6 @@ def metrics(
             "lapdev_edge_failures_total", "Requests the edge answered itself.", counters.failures
         ),
         counter("lapdev_edge_retries_total", "Requests sent a second time.", counters.retries),
+        *tunnel_metrics({peer: [end] for peer, end in zip(PEERS, tunnels, strict=True)}),
         *overload.metrics(),
     ]

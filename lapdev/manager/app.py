@@ -29,7 +29,7 @@ from lapdev.net.process import notify_ready, stop_signals
 from lapdev.net.tasks import Tasks
 from lapdev.net.way_out import WayOut
 from lapdev.settings import ManagerSettings, read_secret
-from lapdev.tunnel import TunnelServer, Uplink, UplinkOptions, new_id
+from lapdev.tunnel import TunnelServer, Uplink, UplinkOptions, new_id, tunnel_metrics
 
 DRAIN_TIMEOUT = 30.0
 """What is in flight has this long to end, once the cloud knows that nothing new is taken."""
@@ -96,7 +96,11 @@ async def run(settings: ManagerSettings) -> None:
         )
         admin = AdminServer(
             settings.admin,
-            lambda: [*_metrics(uplink, feed, reconciler, openers), *overload.metrics()],
+            lambda: [
+                *_metrics(uplink, feed, reconciler, openers),
+                *tunnel_metrics({"cloud": [uplink], "sidecar": [sidecars]}),
+                *overload.metrics(),
+            ],
             lambda: _ready(uplink, stop.is_set()),
         )
         await admin.start()
@@ -136,7 +140,12 @@ def _instance(runtime_dir: Path) -> tuple[str, str]:
         replaced = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         replaced = ""
-    path.write_text(instance, encoding="ascii")
+    draft = path.with_name("instance.new")
+    try:
+        draft.write_text(instance, encoding="ascii")
+        draft.replace(path)
+    except OSError as exc:
+        log.get_logger().warning("instance_not_kept", target=str(path), error=str(exc))
     return instance, replaced
 
 

@@ -8,6 +8,7 @@ import secrets
 import signal
 import sys
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from lapdev.cluster.driver import SidecarLaunch
 from lapdev.log import AccessLog, get_logger, stderr_write
@@ -22,6 +23,9 @@ from lapdev.sidecar.inbound import ServedPort
 from lapdev.sidecar.laptops import LaptopOptions, Laptops
 from lapdev.sidecar.launch import read_launch
 from lapdev.sidecar.requests import Shared
+
+if TYPE_CHECKING:
+    from lapdev.tunnel import Uplink
 
 FEED_PATH = "/_lapdev/tunnel/pod"
 
@@ -64,6 +68,7 @@ class Sidecar:
         self.addresses: list[str] = []
         """Where the ports are served, in the order of the launch document."""
         self._serving = False
+        self._uplink: Uplink | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Sidecar:
@@ -119,7 +124,8 @@ class Sidecar:
             instance=self.instance,
             peer_role=RoleName.MANAGER,
         )
-        await Uplink(options, self.feed).run()
+        self._uplink = Uplink(options, self.feed)
+        await self._uplink.run()
 
     def _ready(self) -> tuple[bool, str]:
         return (True, "") if self._serving else (False, "stopping")
@@ -127,4 +133,10 @@ class Sidecar:
     def _metrics(self) -> list[Metric]:
         open_connections = sum(port.open_connections for port in self.ports)
         now = Gauges(open_connections, self.routes.generation, self.feed.up)
-        return exposed(self.counters, now)
+        metrics = exposed(self.counters, now)
+        if self._uplink is not None:
+            from lapdev.tunnel import tunnel_metrics
+
+            ends = {"manager": [self._uplink], "cloud": self.laptops.uplinks}
+            metrics += tunnel_metrics(ends)
+        return metrics

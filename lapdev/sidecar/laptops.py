@@ -64,6 +64,11 @@ class Laptops:
         self._links.clear()
         await self._tasks.aclose()
 
+    @property
+    def uplinks(self) -> list[Uplink]:
+        """One for each intercept that has had a request."""
+        return [link.uplink for link in self._links.values()]
+
     def apply(self, snapshot: RouteSnapshot) -> None:
         """Tunnels of intercepts that are over, or have another token, are closed."""
         self._granted = {(row.intercept, row.token, row.cloud) for row in snapshot.intercepts}
@@ -108,7 +113,7 @@ class _Link:
         self._probes: dict[int, asyncio.Task[None]] = {}
         self._closed = False
         self._was_up = False
-        self._uplink: Uplink = Uplink(
+        self.uplink: Uplink = Uplink(
             UplinkOptions(
                 address=candidate.cloud,
                 path=TUNNEL_PATH,
@@ -119,7 +124,7 @@ class _Link:
             ),
             _Handler(),
         )
-        self._run = tasks.spawn(self._uplink.run(), f"intercept {candidate.intercept}")
+        self._run = tasks.spawn(self.uplink.run(), f"intercept {candidate.intercept}")
 
     def close(self) -> None:
         self._closed = True
@@ -140,14 +145,14 @@ class _Link:
             raise LaptopUnreachableError("refused", exc.detail) from exc
 
     async def _open(self, port: int, protocol: asyncio.Protocol) -> Stream:
-        tunnel = self._uplink.tunnel
+        tunnel = self.uplink.tunnel
         if tunnel is None or not tunnel.connected:
             # The first request waits for the first connection. A link that was there and is gone
             # (the intercept is being removed, the cloud restarts) must not cost a request a second.
             if self._was_up:
                 raise TunnelError("the link to the cloud is away")
             async with asyncio.timeout(self._options.accept_timeout):
-                tunnel = await self._uplink.wait_up()
+                tunnel = await self.uplink.wait_up()
         self._was_up = True
         stream = tunnel.open_stream(self._target(port), protocol)
         try:

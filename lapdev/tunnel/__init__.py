@@ -4,6 +4,7 @@ Law: no byte of a stream is lost, doubled or reordered while the session lives; 
 every stream and every call hears why.
 """
 
+from lapdev.tunnel.counters import tunnel_metrics
 from lapdev.tunnel.datagrams import DatagramInlet, datagram_outlet
 from lapdev.tunnel.dial import UplinkOptions, new_id
 from lapdev.tunnel.forward import Inlet, outlet
@@ -29,4 +30,5 @@ __all__ = [
     "datagram_outlet",
     "new_id",
     "outlet",
+    "tunnel_metrics",
 ]

@@ -14,6 +14,7 @@ from lapdev.model import Identity
 from lapdev.net.tasks import Tasks
 from lapdev.net.websocket import WebsocketConnection
 from lapdev.tunnel.back_off import BackOff
+from lapdev.tunnel.counters import TunnelCounters
 from lapdev.tunnel.dial import UplinkOptions, connect, new_id
 from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.tunnel import Tunnel
@@ -36,6 +37,8 @@ class Dialler:
         self.last_error: Exception | None = None
         """Why the last try failed; None while connected. TunnelRefused: the credential."""
         self.on_failed: Callable[[Exception], None] | None = None
+        self.counters = TunnelCounters()
+        """The owner's."""
         self.leaving = asyncio.Event()
         self._options = options
         self._handler = handler
@@ -180,6 +183,8 @@ class Dialler:
         identity = Identity(self._options.peer_role, self._options.address)
         key = TunnelKey(identity, welcome.instance, welcome.session)
         tunnel = Tunnel(key, self._handler, self._options.tunnel.agreed(welcome), dialler=True)
+        self.counters.sessions += 1
+        tunnel.counters = self.counters
         tunnel.on_down = self._tunnel_down
         tunnel.on_link_down = self._link_down
         tunnel.on_go_away = self._go_away

@@ -11,6 +11,7 @@ from lapdev.errors import Overloaded, RemoteProtocolError, TunnelClosed
 from lapdev.log import get_logger
 from lapdev.model import Identity
 from lapdev.net.websocket import Lost, WebsocketConnection, WebsocketOptions
+from lapdev.tunnel.counters import TunnelCounters
 from lapdev.tunnel.dial import new_id
 from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.options import TunnelOptions
@@ -54,6 +55,7 @@ class TunnelServer:
     def __init__(self, handler: TunnelHandler, options: TunnelServerOptions | None = None) -> None:
         self._handler = handler
         self._options = options or TunnelServerOptions()
+        self.counters = TunnelCounters()
         self.on_draining: Callable[[Tunnel], None] | None = None
         """Runs when a peer says that its process stops: what idles on the tunnel is to end."""
         self.admit_session: Callable[[], None] | None = None
@@ -68,6 +70,11 @@ class TunnelServer:
     def tunnels(self) -> list[Tunnel]:
         """The sessions that are not over, connected or within their grace time."""
         return list(self._sessions.values())
+
+    @property
+    def up(self) -> int:
+        """How many of them are connected."""
+        return sum(tunnel.connected for tunnel in self._sessions.values())
 
     def accept(self, exchange: Upgrade, identity: Identity) -> None:
         """The exchange's connection becomes a tunnel's, or is answered with an error and closed."""
@@ -153,14 +160,16 @@ class TunnelServer:
             tunnel = self._begin(slot, hello)
         assert tunnel is not None
         websocket.send(encode_welcome(self._welcome(hello, resumed)))
+        again = self.counters.resumed
         tunnel.attach(hello.link, websocket, resumed=resumed)
+        joined = "joined" if self.counters.resumed == again else "resumed"
         self._watch.start()
         get_logger().info(
             "tunnel_opened",
             tunnel_id=hello.session[:8],
             link=hello.link,
             identity=f"{identity.role}:{identity.owner}",
-            status="resumed" if resumed else "new",
+            status=joined if resumed else "new",
         )
 
     def _woke(self) -> None:
@@ -190,6 +199,8 @@ class TunnelServer:
             if self.on_draining is not None:
                 self.on_draining(tunnel)
 
+        self.counters.sessions += 1
+        tunnel.counters = self.counters
         tunnel.on_go_away = tell_draining
         tunnel.on_down = forget_when_closed
         self._sessions[slot] = tunnel

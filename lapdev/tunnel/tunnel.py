@@ -24,6 +24,7 @@ from lapdev.log import get_logger
 from lapdev.model import Identity
 from lapdev.net.websocket import Lost, WebsocketConnection
 from lapdev.tunnel.calls import TunnelCalls
+from lapdev.tunnel.counters import TunnelCounters
 from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.link import SESSION_OVER, Link
 from lapdev.tunnel.memory import process_budget
@@ -70,6 +71,8 @@ class Tunnel:
         """For the dialling owner: this link wants another connection."""
         self.on_go_away: Callable[[float], None] = lambda _seconds: None
         """For the dialling owner: the peer's process stops within so many seconds."""
+        self.counters = TunnelCounters()
+        """The owner's: those of all its sessions."""
         self._handler = handler
         self._mux = MuxConnection(dialler=dialler, options=options.mux, budget=process_budget())
         self._links: dict[int, Link] = {}
@@ -175,6 +178,8 @@ class Tunnel:
         if older is not None:
             older.let_go()
             older.websocket.close(CloseCode.SUPERSEDED, "a newer connection carries the link")
+            self.counters.lost += 1
+        self.counters.resumed += older is not None or number in self._away
         if self._grace_timer is not None:
             self._grace_timer.cancel()
             self._grace_timer = None
@@ -333,6 +338,7 @@ class Tunnel:
     def _drop(self, link: Link) -> None:
         link.let_go()
         del self._links[link.number]
+        self.counters.lost += 1
         self._away.add(link.number)
         self._last_heard = max(self._last_heard, link.last_heard)
 
@@ -407,14 +413,6 @@ class Tunnel:
                 owner.end_arrived(cause, detail, refused)
             case DatagramReceived(MuxStream(owner=Stream() as owner), data):
                 owner.datagram_arrived(data)
-            case (
-                DataReceived()
-                | DatagramReceived()
-                | EofReceived()
-                | StreamAccepted()
-                | StreamEnded()
-            ):
-                pass  # of a stream that was turned away within the same message
             case CallReceived():
                 self._calls.call_received(event)
             case ReplyReceived():
@@ -423,14 +421,14 @@ class Tunnel:
                 self._peer_leaves(drain_seconds)
             case GoAwayReceived(GoAwayScope.LINK, _, _, link):
                 self.on_link_down(link)
-            case GoAwayReceived():
-                pass
             case ConnectionDead(link):
                 self._dead(link)
             case LinkSuperseded(link):
                 self._superseded(link)
             case Resumed(link, links):
                 self._resumed(link, links)
+            case _:
+                pass  # of a stream that was turned away within the same message
 
     def _stream_opened(self, mux_stream: MuxStream, raw_target: dict[str, Any]) -> None:
         try:

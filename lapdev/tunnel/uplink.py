@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from lapdev.log import get_logger
 from lapdev.net.tasks import Tasks
+from lapdev.tunnel.counters import TunnelCounters
 from lapdev.tunnel.dial import UplinkOptions
 from lapdev.tunnel.dialler import Dialler
 from lapdev.tunnel.handler import TunnelHandler
@@ -23,6 +24,7 @@ class Uplink:
     """
 
     def __init__(self, options: UplinkOptions, handler: TunnelHandler) -> None:
+        self.counters = TunnelCounters()
         self.on_failed: Callable[[Exception], None] | None = None
         """Runs after each try that failed; must not raise."""
         self._options = options
@@ -39,6 +41,12 @@ class Uplink:
         return next((one for one in tunnels if one.connected), tunnels[0] if tunnels else None)
 
     @property
+    def up(self) -> int:
+        """How many sessions are connected: mostly one, and two while a peer stops."""
+        tunnels = [one.tunnel for one in self._diallers if one.tunnel is not None]
+        return sum(tunnel.connected for tunnel in tunnels)
+
+    @property
     def last_error(self) -> Exception | None:
         """Why the last try failed; None while connected. TunnelRefused: the credential."""
         return self._diallers[-1].last_error if self._diallers else None
@@ -48,6 +56,7 @@ class Uplink:
         async with Tasks() as tasks, self._watching():
             while True:
                 dialler = Dialler(self._options, self._handler, self._changed.set)
+                dialler.counters = self.counters
                 dialler.on_failed = self._failed
                 self._diallers.append(dialler)
                 tasks.spawn(self._keep(dialler), "tunnel session")

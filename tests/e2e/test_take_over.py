@@ -199,6 +199,7 @@ async def test_nobody_to_take_over_from_is_a_start_like_any_other(tmp_path: Path
         transport = httpx.AsyncHTTPTransport(uds=f"{tmp_path}/a.sock")
         async with httpx.AsyncClient(transport=transport, base_url="http://admin") as admin:
             scraped = (await admin.get("/metrics")).text
+        assert '\nlapdev_tunnels_up{peer="manager"} 0\n' in scraped
         assert "\nlapdev_tunnels 0\n" in scraped
         assert "\nlapdev_exposures 0\n" in scraped
         cloud.stop()

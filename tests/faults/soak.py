@@ -65,7 +65,8 @@ FAULTS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "freeze 5 s": partial(_freeze, seconds=5),
 }
 ONLY_EARLY = {"kill manager": _kill_manager}
-"""In the first quarter: afterwards the memory of the same processes is watched."""
+"""In the first eighth: a process needs minutes of faults until its heap is as large as it ever gets
+(what is in flight in a silence is kept), and from the first quarter on its memory is watched."""
 
 
 async def soak(stage: Stage, minutes: float) -> None:
@@ -76,7 +77,7 @@ async def soak(stage: Stage, minutes: float) -> None:
         watching = group.create_task(_watch(stage, samples, begun + seconds / 4))
         while time.monotonic() < begun + seconds - EVERY_SECONDS:
             beginning = time.monotonic()
-            early = beginning < begun + seconds / 4
+            early = beginning < begun + seconds / 8
             choices = FAULTS | ONLY_EARLY if early else FAULTS
             name = stage.random.choice(sorted(choices))
             with stage.fault(name):

@@ -95,6 +95,32 @@ class Stage:
 
         return await self.world.wait(as_wanted, f"the link is {'up' if up else 'down'}", timeout)
 
+    async def wait_links(self, count: int, timeout: float = 30.0) -> None:
+        """So many connections make up the link that is hit."""
+
+        async def there() -> bool:
+            return len(self.link_connections()) >= count
+
+        await self.world.wait(there, f"{count} connections", timeout)
+
+    async def check_counters(self) -> None:
+        """G8: both ends count what their logs tell, and say that they are connected."""
+        ends = [(self.world.cloud, "manager" if self.world.main.manager else "devbox")]
+        if self.world.main.manager:
+            ends.append((self.world.manager, "cloud"))
+        for role, peer in ends:
+            seen = await role.metrics()
+            up, lost, resumed = (
+                seen[f'lapdev_{name}{{peer="{peer}"}}']
+                for name in ("tunnels_up", "tunnel_losses_total", "tunnel_resumes_total")
+            )
+            self.measure(f"{role.name} counts losses", lost)
+            logged = [line for line in role.log() if line["event"] == LOST]
+            ours = [x for x in logged if str(x.get("identity", "")).startswith(f"{peer}:")]
+            self.check(up >= 1, f"{role.name}: no tunnel is up, it says")
+            self.check(lost >= len(ours), f"{role.name}: {len(ours)} lost, {lost:g} counted")
+            self.check(resumed >= lost, f"{role.name}: {lost:g} lost, {resumed:g} resumed")
+
     def tunnel_lines(self, event: str, **values: object) -> list[dict[str, object]]:
         """The cloud's log lines of the first tenant's tunnels."""
         own = self.world.cluster_ids.get("main")

@@ -205,6 +205,8 @@ async def test_it_says_it_serves_connects_with_its_token_and_stops(
         status, metrics = await admin(folder, "/metrics")
         assert status == 200
         assert b"\nlapdev_uplink_up 1\n" in metrics
+        assert b'\nlapdev_tunnels_up{peer="cloud"} 1\n' in metrics
+        assert b'\nlapdev_tunnel_resumes_total{peer="sidecar"} 0\n' in metrics
         assert (folder / "run" / "manager.sock").is_socket()
     assert not (folder / "run" / "manager.sock").exists()
 
