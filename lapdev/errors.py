@@ -8,9 +8,10 @@ that crosses the wire and lands in logs, headers and JSON). The docstring is the
     ├── ProtocolError ── LocalProtocolError · RemoteProtocolError
     ├── TunnelError ──── TunnelClosed · TunnelRefused · StreamReset · StreamRefused · CallFailed
     ├── RouteError ───── NoRoute · NotReady · LoginRequired · Forbidden
-    ├── UpstreamError ── ConnectFailed · ConnectTimeout · UpstreamClosed
+    ├── UpstreamError ── ConnectFailed · ConnectTimeout · AnswerTimeout · UpstreamClosed
     ├── ClusterError
     ├── StoreError ───── NotFound · Conflict
+    ├── Overloaded
     └── ConfigError
 """
 
@@ -212,6 +213,8 @@ class ClusterError(LapdevError):
 class StoreError(LapdevError):
     """The store could not do what was asked."""
 
+    status = 503
+    retryable = True
     cause = "store_error"
 
 
@@ -220,6 +223,7 @@ class NotFound(StoreError):
 
     status = 404
     source = "downstream"
+    retryable = False
     cause = "not_found"
 
 
@@ -228,6 +232,7 @@ class Conflict(StoreError):
 
     status = 409
     source = "downstream"
+    retryable = False
     cause = "conflict"
 
 

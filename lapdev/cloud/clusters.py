@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from lapdev.cloud.actions import EnvironmentLive
-from lapdev.errors import Forbidden, LapdevError, NotFound, NotReady, TunnelError
+from lapdev.errors import Forbidden, LapdevError, NotFound, NotReady, StoreError, TunnelError
 from lapdev.log import get_logger
 from lapdev.model import (
     Cluster,
@@ -243,7 +243,11 @@ class ClusterLinks:
 
     async def _sync(self, tunnel: Tunnel) -> None:
         cluster = ClusterId(tunnel.identity.owner)
-        await self._store.note_cluster_connected(cluster)
+        try:
+            await self._store.note_cluster_connected(cluster)
+        except StoreError as exc:
+            # For the next time: that it is here counts, and what it serves goes on.
+            get_logger().warning("cluster_not_noted", cluster=cluster, error=exc.detail)
         environments = await self._store.environments(cluster=cluster)
         refs = tuple(
             EnvironmentRef(e.id, e.generation)

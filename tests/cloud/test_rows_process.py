@@ -72,17 +72,19 @@ def cloud_process(
     stderr: Path | None = None,
     extra: dict[str, str] | None = None,
     before: Callable[[], None] | None = None,
+    through: tuple[str, ...] = (),
 ) -> Iterator[CloudProcess]:
-    """A cloud that is ready; `before` runs in the child before it begins."""
+    """A cloud that is ready; `before` runs in the child before it begins, `through` becomes it."""
     folder.mkdir(exist_ok=True)
     ready, told = os.pipe()
     address = f"{folder}/c.sock"
     flags = ["--listen", "127.0.0.1:0", "--internal-listen", f"unix:{address}", "--admin", ""]
     flags += ["--data-dir", f"{folder}/data", "--cluster-token-file", f"{folder}/cluster"]
     flags += ["--ready-fd", str(told), "--log-level", "debug"]
+    flags += ["--bootstrap-token-file", f"{folder}/bootstrap"]
     with (stderr or folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lapdev", "serve", "--role", "cloud", *flags],
+            [*through, sys.executable, "-m", "lapdev", "serve", "--role", "cloud", *flags],
             stderr=log,
             pass_fds=(told,),
             preexec_fn=before,  # noqa: PLW1509 - no thread of ours runs
