@@ -242,7 +242,8 @@ class MuxConnection:
     def write(self, stream: MuxStream, data: bytes) -> None:
         """`data` is sent as credit allows. Raises LocalProtocolError after `finish` or a reset."""
         stream.append(data)
-        self.table[stream.link].sender.schedule(stream)
+        if not stream.queued:
+            self.table[stream.link].sender.schedule(stream)
 
     def send_datagram(self, stream: MuxStream, data: bytes) -> None:
         """`data` leaves whole, at once or never; it may get lost. Dropped on a stream that ends.
@@ -264,7 +265,7 @@ class MuxConnection:
 
     def consumed(self, stream: MuxStream, size: int) -> None:
         """The owner took `size` received bytes: the peer may send as many more."""
-        if not self._alive(stream) or stream.discarding:
+        if stream.discarding or not self._alive(stream):
             return
         stream.consumed += size
         self.session.consumed += size

@@ -123,6 +123,11 @@ def encode(frame_type: FrameType, *fields: Any) -> bytes:
     return frame
 
 
+def encode_data(stream: int, offset: int, data: bytes) -> bytes:
+    """A DATA frame, whole."""
+    return _pack((4, stream, offset, data))
+
+
 def encode_data_header(stream: int, offset: int, length: int) -> bytes:
     """All of a DATA frame but its payload, which follows as it is: no copy is made of it here."""
     # An array of three packs like one of four but for its first byte.

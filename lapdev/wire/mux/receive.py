@@ -89,16 +89,17 @@ def _on_accept(
 
 
 def _on_data(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
-    _, stream_id, offset, data = frame[:4]
-    link.received += len(data)
-    connection.session.receive(len(data))
+    stream_id, offset, data = frame[1], frame[2], frame[3]
+    size = len(data)
+    link.received += size
+    connection.session.receive(size)
     stream = _known(connection, link, stream_id)
     if stream is None:
         # Nobody's bytes, never another stream's. They count for the session all the same.
-        connection.session.consumed += len(data)
+        connection.session.consumed += size
         _refuse_unknown(link, stream_id)
         return
-    stream.receive(offset, len(data))
+    stream.receive(offset, size)
     if stream.reset_cause or stream.discarding:
         connection.drop_received(stream)
         if stream.discarding and stream.fin_acked:

@@ -16,6 +16,7 @@ from lapdev.wire.mux.frames import (
     MAX_DATA_BYTES,
     FrameType,
     encode,
+    encode_data,
     encode_data_header,
     encode_datagram_header,
 )
@@ -25,6 +26,8 @@ from lapdev.wire.mux.stream import MuxStream
 
 QUANTUM_BYTES = MAX_DATA_BYTES
 """What a stream may send in one round: the busy ones once each."""
+SMALL_BYTES = 1_024
+"""Up to here one more copy of the data costs less than a header of its own."""
 
 
 class Sender:
@@ -139,9 +142,11 @@ class Sender:
 
         Nothing of streams if not `streams`; the session's credit if `session`.
         """
-        outbox = Outbox()
-        if streams:
+        if streams and (self._credits or (session and self._session.credit_due)):
             self._queue_credits(session=session)
+        if not self._control and not (streams and (self._fresh or self._busy)):
+            return []
+        outbox = Outbox()
         for frame in self._control:
             outbox.add(frame)
         self._control.clear()
@@ -223,15 +228,19 @@ class Sender:
         if stream.datagrams:
             return self._send_datagram(outbox, stream)
         session, offset = self._session, stream.sent
-        data = stream.take(min(budget, session.send_limit - session.sent))
-        if data:
-            outbox.add(encode_data_header(stream.stream_id, offset, len(data)), data)
-            session.sent += len(data)
-            self.sent += len(data)
-        if stream.fin_queued and not stream.fin_sent and not stream.unsent_bytes:
+        room = session.send_limit - session.sent
+        data = stream.take(budget if budget < room else room)
+        size = len(data)
+        if size > SMALL_BYTES:
+            outbox.add(encode_data_header(stream.stream_id, offset, size), data)
+        elif size:
+            outbox.add(encode_data(stream.stream_id, offset, data))
+        session.sent += size
+        self.sent += size
+        if stream.fin_queued and not stream.fin_sent and stream.end == stream.sent:
             stream.fin_sent = True
             outbox.add(encode(FrameType.FIN, stream.stream_id, stream.end))
-        return len(data)
+        return size
 
     def _send_datagram(self, outbox: Outbox, stream: MuxStream) -> int:
         # Never cut in two, whatever is left of the budget.

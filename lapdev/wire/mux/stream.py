@@ -153,15 +153,16 @@ class MuxStream:
         """`data` is written; it leaves as credit allows."""
         if self.fin_queued or self.reset_cause:
             raise LocalProtocolError(f"stream {self.stream_id} takes no more data")
-        if len(data) <= MAX_DATA_BYTES:
-            if data:
+        size = len(data)
+        if size <= MAX_DATA_BYTES:
+            if size:
                 self._unsent.append(data)
         else:
             view = memoryview(data)
             self._unsent.extend(
-                bytes(view[at : at + MAX_DATA_BYTES]) for at in range(0, len(data), MAX_DATA_BYTES)
+                bytes(view[at : at + MAX_DATA_BYTES]) for at in range(0, size, MAX_DATA_BYTES)
             )
-        self.end += len(data)
+        self.end += size
 
     def append_datagram(self, data: bytes) -> None:
         """It is sent in its turn; when too much waits, the oldest is dropped, as routers do."""
@@ -182,32 +183,37 @@ class MuxStream:
 
     def take(self, most: int) -> bytes:
         """Up to `most` bytes to send now; kept until acknowledged. Empty without credit."""
-        size = min(most, self.send_limit - self.sent, MAX_DATA_BYTES)
         unsent = self._unsent
-        if size <= 0 or not unsent:
+        if not unsent:
             return b""
-        first = unsent[0]
-        if len(first) > size:
-            data = first[:size]
-            unsent[0] = first[size:]
+        room = self.send_limit - self.sent
+        size = min(most if most < room else room, MAX_DATA_BYTES)
+        if size <= 0:
+            return b""
+        data = unsent[0]
+        total = len(data)
+        if total > size:
+            unsent[0] = data[size:]
+            data = data[:size]
+            total = size
+        elif len(unsent) == 1:
+            unsent.clear()
         else:
-            count, total = 1, len(first)
+            count = 1
             while count < len(unsent) and total + len(unsent[count]) <= size:
                 total += len(unsent[count])
                 count += 1
-            data = first if count == 1 else b"".join(unsent[:count])
+            if count > 1:
+                data = b"".join(unsent[:count])
             del unsent[:count]
-        self.sent += len(data)
-        self._keep(data)
-        return data
-
-    def _keep(self, data: bytes) -> None:
+        self.sent += total
         unacked = self._unacked
         # Never the first piece: `_skip` counts into it.
-        if len(unacked) > 1 and len(unacked[-1]) + len(data) <= MERGE_BYTES:
+        if total < MERGE_BYTES and len(unacked) > 1 and len(unacked[-1]) + total <= MERGE_BYTES:
             unacked[-1] += data
         else:
             unacked.append(data)
+        return data
 
     def acknowledge(self, position: int) -> None:
         """The peer has everything below `position`; the end itself is one more than the last byte.
