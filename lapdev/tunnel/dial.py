@@ -65,7 +65,7 @@ async def connect(
 
     Raises:
         OSError, TimeoutError, LapdevError: it has not, and there is no connection. What `welcomed`
-            raised (TunnelClosed) is among them.
+            raised (TunnelClosed, TunnelRefused) is among them.
     """
     greeting = _Greeting(hello, welcomed)
     websocket: WebsocketConnection | None = None
@@ -110,6 +110,10 @@ class _Greeting:
             return
         except TunnelClosed as exc:
             websocket.close(CloseCode.NORMAL, exc.detail)
+            self._finish(exc)
+            return
+        except TunnelRefused as exc:
+            websocket.abort()  # any close code would say something of the session
             self._finish(exc)
             return
         self.welcomed = True

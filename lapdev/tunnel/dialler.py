@@ -20,6 +20,9 @@ from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.tunnel import Tunnel
 from lapdev.wire.mux import CloseCode, Hello, Welcome
 
+MOST_DRAIN = 600.0
+"""Seconds that a peer may take to stop, whatever it says."""
+
 
 class Dialler:
     """One session after another, until a peer says that its process stops.
@@ -161,15 +164,19 @@ class Dialler:
 
         Raises:
             TunnelClosed: our grace time ended while the acceptor said that it goes on.
+            TunnelRefused: the acceptor that took this link is not the one that has the session.
         """
-        if self.tunnel is None and welcome.resumed:
+        if welcome.resumed and (self.tunnel is None or welcome.session != self._session):
             raise TunnelClosed("the session ended while it was being resumed")
+        if welcome.resumed and self.tunnel and welcome.instance != self.tunnel.instance:
+            # It has begun the session anew for link 0, whose WELCOME is still on its way.
+            raise TunnelRefused("another process has taken the link")
         if link and not welcome.resumed:
             raise RemoteProtocolError("WELCOME begins a session that link 0 has not asked for")
         if self.tunnel is not None and not welcome.resumed:
             self.tunnel.end(TunnelClosed("the other end does not know the session any more"))
-            # What is lost is the old session's connections, not this one.
-            self._lost[link].clear()
+        # What was lost until now is an older connection, which this one follows.
+        self._lost[link].clear()
         self._session = welcome.session
         self._links = welcome.links
         self._replaced = False
@@ -192,7 +199,7 @@ class Dialler:
         return tunnel
 
     def _go_away(self, seconds: float) -> None:
-        self._drain_seconds = seconds
+        self._drain_seconds = min(seconds, MOST_DRAIN)
         self.leaving.set()
 
     def _link_down(self, link: int) -> None:

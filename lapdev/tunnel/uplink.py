@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from lapdev.log import get_logger
 from lapdev.net.tasks import Tasks
+from lapdev.tunnel.back_off import BackOff
 from lapdev.tunnel.counters import TunnelCounters
 from lapdev.tunnel.dial import UplinkOptions
 from lapdev.tunnel.dialler import Dialler
@@ -54,13 +55,19 @@ class Uplink:
     async def run(self) -> None:
         """Stays connected until cancelled; then every session is over at both ends."""
         async with Tasks() as tasks, self._watching():
+            loop = asyncio.get_running_loop()
+            back_off = BackOff(self._options.tunnel, loop.time())
             while True:
+                began = loop.time()
                 dialler = Dialler(self._options, self._handler, self._changed.set)
                 dialler.counters = self.counters
                 dialler.on_failed = self._failed
                 self._diallers.append(dialler)
                 tasks.spawn(self._keep(dialler), "tunnel session")
                 await dialler.leaving.wait()
+                # Who says it again and again does not get a session each time.
+                back_off.connection_lost(began, loop.time())
+                await asyncio.sleep(back_off.delay(loop.time()))
 
     async def wait_up(self) -> Tunnel:
         """The connected tunnel. Waits for as long as it takes."""

@@ -109,6 +109,7 @@ class Watcher:
 
     serve: Callable[[Stream], None] = lambda stream: stream.accept(Recorder())
     answer: Callable[[Message], Message] = lambda message: Done()
+    on_up: Callable[[Tunnel], None] = lambda tunnel: None
     up: list[bool] = field(default_factory=list)
     """`resumed` of each connection."""
     down: list[Exception] = field(default_factory=list)
@@ -135,6 +136,7 @@ class Watcher:
 
     def tunnel_up(self, tunnel: Tunnel) -> None:
         self.up.append(tunnel.resumed)
+        self.on_up(tunnel)
         self.changed.set()
 
     def tunnel_down(self, tunnel: Tunnel, error: Exception) -> None:

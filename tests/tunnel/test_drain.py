@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from lapdev.errors import TunnelClosed
 from lapdev.net.tasks import Tasks
 from lapdev.tunnel import Stream
+from lapdev.tunnel.dialler import MOST_DRAIN
 from lapdev.wire.control import Done, ReportCluster
 from tests.support.tunnel_ends import FAST, TARGET, Acceptor, Ends, Recorder, connected
 
@@ -126,3 +130,16 @@ async def test_a_connection_lost_while_its_process_stops_ends_the_session_at_onc
         await recorder.wait_until(lambda seen: bool(seen.lost))
         assert "stopping" in str(recorder.lost[0])
         assert old.closed
+
+
+async def test_a_peer_that_always_says_it_stops_gets_no_session_each_time(tmp_path: Path) -> None:
+    # The first time the next session is begun at once, then after a pause of up to an hour.
+    options = replace(FAST, retry_first=3_600.0, retry_most=3_600.0)
+    async with connected(tmp_path, options, wait=False) as ends:
+        watcher = ends.acceptor.watcher
+        watcher.on_up = lambda tunnel: tunnel.go_away(1e9, "again")
+        await watcher.wait_until(lambda seen: len(seen.up) == 2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await watcher.wait_until(lambda seen: len(seen.up) == 3)
+        assert ends.uplink._diallers[0]._drain_seconds == MOST_DRAIN

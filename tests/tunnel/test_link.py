@@ -8,12 +8,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
 
+from lapdev.errors import TunnelClosed, TunnelRefused
+from lapdev.net.websocket import WebsocketConnection
 from lapdev.tunnel import Stream, TunnelOptions
 from lapdev.wire.control import ReportCluster
+from lapdev.wire.mux import Welcome
 from tests.support.tunnel_ends import FAST, TARGET, Ends, Recorder, connected
 
 SIZE = 300_000
@@ -171,3 +175,31 @@ async def test_a_link_that_falls_silent_is_given_up_and_its_streams_go_on(tmp_pa
             await recorder.wait_until(lambda seen: seen.data == b"are you there?")
         assert not ends.watcher.down
         await until(ends, lambda: ends.acceptor.tunnel.links == (0, 1))
+
+
+async def test_a_connection_lost_while_the_next_is_dialled_asks_for_no_third(
+    tmp_path: Path,
+) -> None:
+    async with connected(tmp_path) as ends:
+        acceptor = ends.acceptor
+        acceptor.welcoming = lambda: ends.cut(0)
+        acceptor.tunnel.renew(0)
+        await ends.watcher.wait_until(lambda seen: len(seen.up) == 2)
+        await ends.tunnel.call(HELLO)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):  # several times the longest pause
+                await acceptor.requested.until(lambda: len(acceptor.requests) > 2)
+
+
+async def test_a_welcome_that_is_not_this_sessions_carries_no_link_of_it(tmp_path: Path) -> None:
+    async with connected(tmp_path, links=2) as ends:
+        await until(ends, lambda: ends.tunnel.links == (0, 1))
+        dialler, tunnel = ends.uplink._diallers[0], ends.tunnel
+        welcome = Welcome(tunnel.instance, tunnel.session, True, 1, 1, 1, 1, 2)
+        unused = cast(WebsocketConnection, None)
+        with pytest.raises(TunnelRefused, match="another process"):
+            dialler._welcomed(1, unused, replace(welcome, instance="restarted"))
+        with pytest.raises(TunnelClosed, match="while it was being resumed"):
+            dialler._welcomed(1, unused, replace(welcome, session="older"))
+        assert ends.tunnel is tunnel
+        assert tunnel.links == (0, 1)
