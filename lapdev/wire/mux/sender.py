@@ -229,7 +229,7 @@ class Sender:
             return self._send_datagram(outbox, stream)
         session, offset = self._session, stream.sent
         room = session.send_limit - session.sent
-        data = stream.take(budget if budget < room else room)
+        data = stream.take(min(budget, room))
         size = len(data)
         if size > SMALL_BYTES:
             outbox.add(encode_data_header(stream.stream_id, offset, size), data)

@@ -187,7 +187,7 @@ class MuxStream:
         if not unsent:
             return b""
         room = self.send_limit - self.sent
-        size = min(most if most < room else room, MAX_DATA_BYTES)
+        size = min(most, room, MAX_DATA_BYTES)
         if size <= 0:
             return b""
         data = unsent[0]
