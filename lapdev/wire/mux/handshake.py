@@ -21,6 +21,10 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OPTIONAL_ID = re.compile(r"[A-Za-z0-9_-]{0,64}")
 _ROLE = re.compile(r"[a-z]{1,16}")
 
+# A dialler has to keep as much as the acceptor may send at first: no more than windows grow to.
+MAX_SESSION_WINDOW = 67_108_864
+MAX_STREAM_WINDOW = 33_554_432
+
 
 @dataclass(frozen=True, slots=True)
 class Hello:
@@ -94,8 +98,8 @@ def decode_welcome(message: bytes) -> Welcome:
         instance=_matching(values, "instance", _ID),
         session=_matching(values, "session", _ID),
         resumed=_flag(values, "resumed"),
-        session_window=_number(values, "session_window"),
-        stream_window=_number(values, "stream_window"),
+        session_window=_number(values, "session_window", MAX_SESSION_WINDOW),
+        stream_window=_number(values, "stream_window", MAX_STREAM_WINDOW),
         ping_interval_ms=_number(values, "ping_interval_ms"),
         grace_ms=_number(values, "grace_ms"),
         links=_number(values, "links", MAX_LINKS),

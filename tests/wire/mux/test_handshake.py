@@ -72,6 +72,15 @@ def test_a_missing_field_of_welcome_is_named(name: str) -> None:
         decode_welcome(msgpack.packb([1, body]))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("session_window", 67_108_865), ("stream_window", 33_554_433), ("links", 5), ("grace_ms", -1)],
+)
+def test_a_bad_field_of_welcome_is_named(name: str, value: Any) -> None:
+    with pytest.raises(RemoteProtocolError, match=name):
+        decode_welcome(msgpack.packb([1, asdict(WELCOME) | {name: value}]))
+
+
 def test_unknown_fields_are_ignored() -> None:
     body = asdict(HELLO) | {"later": [1]}
     assert decode_hello(msgpack.packb([0, body, "surplus"])) == HELLO
