@@ -72,6 +72,11 @@ class ClusterLinks:
         self._grant = grant
         self._clusters: defaultdict[ClusterId, _Cluster] = defaultdict(_Cluster)
         self._live: dict[EnvironmentId, ReportEnvironment] = {}
+        """What was reported last, by whomever."""
+        self._told: defaultdict[EnvironmentId, dict[Tunnel, ReportEnvironment | None]] = (
+            defaultdict(dict)
+        )
+        """What each of a cluster's managers says of its pods; None: it has refused since."""
         self._dirty: set[EnvironmentId] = set()
         self._intercepted: set[EnvironmentId] = set()
         self._pushing = False
@@ -97,7 +102,7 @@ class ClusterLinks:
                 environment = await self._store.environment(message.id)
                 if environment.cluster != cluster:
                     raise NotFound(f"environment {message.id} is not in this cluster")
-                self._live[message.id] = message
+                self._live[message.id] = self._told[message.id][tunnel] = message
             case _:
                 raise Forbidden(f"a manager does not send {type(message).__name__}")
         return Done()
@@ -117,6 +122,8 @@ class ClusterLinks:
         cluster = self._clusters[ClusterId(tunnel.identity.owner)]
         if tunnel in cluster.tunnels:
             cluster.tunnels.remove(tunnel)
+        for told in self._told.values():
+            told.pop(tunnel, None)
         self._settle(tunnel)
 
     def _settle(self, tunnel: Tunnel) -> None:
@@ -126,21 +133,43 @@ class ClusterLinks:
 
     # The way to a cluster
 
-    def tunnel_nowait(self, cluster: ClusterId) -> Tunnel | None:
+    def tunnel_nowait(self, to: ClusterId | Environment) -> Tunnel | None:
         """A connected tunnel of the cluster, its instances taking turns, or None.
 
-        One whose process is about to stop only while there is no other.
+        One whose process is about to stop, or has no ready pods of the environment, only while
+        there is no other.
         """
-        live = self._clusters[cluster]
+        live = self._clusters[to.cluster if isinstance(to, Environment) else to]
         ready = live.connected()
         if not ready:
             return None
         if len(ready) > 1:
             ready = [tunnel for tunnel in ready if not tunnel.draining] or ready
+        if len(ready) > 1 and isinstance(to, Environment):
+            ranks = {tunnel: self._rank(to, tunnel) for tunnel in ready}
+            ready = [tunnel for tunnel in ready if ranks[tunnel] == max(ranks.values())]
         live.turn += 1
         return ready[live.turn % len(ready)]
 
-    async def wait_tunnel(self, cluster: ClusterId) -> Tunnel:
+    def elsewhere(self, to: ClusterId | Environment, tunnel: Tunnel) -> bool:
+        """The tunnel's manager has no ready pods after all: is there another manager to ask?
+
+        The others are preferred until this one reports again.
+        """
+        if not isinstance(to, Environment):
+            return False
+        self._told[to.id][tunnel] = None
+        others = [each for each in self._clusters[to.cluster].connected() if each is not tunnel]
+        return any(self._rank(to, each) for each in others)
+
+    def _rank(self, environment: Environment, tunnel: Tunnel) -> int:
+        """2: has ready pods; 1: has not said; 0: has none."""
+        told = self._told[environment.id]
+        if tunnel not in told:
+            return 1
+        return 2 if _is_ready(told[tunnel]) else 0
+
+    async def wait_tunnel(self, to: ClusterId | Environment) -> Tunnel:
         """A connected tunnel, after at most `HOLD_TIMEOUT`.
 
         Raises:
@@ -148,7 +177,8 @@ class ClusterLinks:
         """
         try:
             async with asyncio.timeout(HOLD_TIMEOUT):
-                while (tunnel := self.tunnel_nowait(cluster)) is None:
+                cluster = to.cluster if isinstance(to, Environment) else to
+                while (tunnel := self.tunnel_nowait(to)) is None:
                     await self._clusters[cluster].up.wait()
         except TimeoutError as exc:
             raise NotReady(
@@ -174,6 +204,11 @@ class ClusterLinks:
     def environment_live(self, environment: Environment) -> EnvironmentLive:
         """What runs of it, as last reported; honest about a cluster that is away."""
         report = self._live.get(environment.id)
+        for told in self._told[environment.id].values():
+            if told is None or not _is_ready(told):
+                continue
+            if report is None or told.generation >= report.generation:
+                report = told
         if self.tunnel_nowait(environment.cluster) is None:
             detail = "the cluster is not connected"
             workloads = report.workloads if report else ()
@@ -204,6 +239,7 @@ class ClusterLinks:
         Takes as long as its slowest pod's grace.
         """
         self._live.pop(environment.id, None)
+        self._told.pop(environment.id, None)
         tunnel = self.tunnel_nowait(environment.cluster)
         if tunnel is None:
             return
@@ -281,3 +317,7 @@ class ClusterLinks:
             get_logger().warning(
                 "environment_apply_failed", environment=environment_id, error=exc.detail
             )
+
+
+def _is_ready(report: ReportEnvironment | None) -> bool:
+    return report is not None and report.status is EnvironmentStatus.READY

@@ -191,7 +191,7 @@ class DeviceLinks:
     async def _pair_with_cluster(
         self, session: Session, stream: Stream, target: ServiceTarget
     ) -> None:
-        tunnel = await self._clusters.wait_tunnel(session.environment.cluster)
+        tunnel = await self._clusters.wait_tunnel(session.environment)
         await pair(stream, tunnel, target)
 
 

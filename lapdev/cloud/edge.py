@@ -19,7 +19,7 @@ from lapdev.cloud.refusals import told
 from lapdev.cloud.stamp import stamp
 from lapdev.cloud.upstreams import leave_tunnel, open_upstream, upstreams_of
 from lapdev.cloud.ways import Ways
-from lapdev.errors import AnswerTimeout, LapdevError, NoRoute, NotReady
+from lapdev.errors import AnswerTimeout, LapdevError, NoRoute, NotReady, StreamRefused
 from lapdev.log import AccessLine, AccessLog
 from lapdev.model import EnvironmentId, ExposureId
 from lapdev.net.error_page import respond_error
@@ -56,7 +56,7 @@ class _Request:
 
     head: RequestHead
     ways: Ways
-    owner: str
+    owner: object
     """Whose tunnels lead there, as `ways` knows them."""
     target: ServiceTarget | ExposureTarget
 
@@ -130,7 +130,7 @@ class Edge:
             return
         exchange.notes["route"] = f"{target.service}:{target.port}"
         head = self._stamped(exchange, entry.branch)
-        self._send(exchange, _Request(head, self._clusters, entry.environment.cluster, target))
+        self._send(exchange, _Request(head, self._clusters, entry.environment, target))
 
     def _stamped(self, exchange: Exchange, branch: EnvironmentId | None) -> RequestHead:
         exchange_id = secrets.token_hex(16)
@@ -181,7 +181,10 @@ class Edge:
         def failed(exchange: Exchange, error: Exception, safe_to_retry: bool) -> None:
             upstreams.pop(target, None)
             reused = upstream.connection.served > 1
-            if attempt == 1 and safe_to_retry and (reused or not upstream.tunnel.connected):
+            again = reused or not upstream.tunnel.connected
+            if isinstance(error, StreamRefused) and error.cause == NotReady.cause:
+                again = request.ways.elsewhere(request.owner, upstream.tunnel)
+            if attempt == 1 and safe_to_retry and again:
                 self.counters.retries += 1
                 self._send(exchange, request, attempt + 1)
                 return

@@ -180,6 +180,10 @@ class Exposures:
         announced = self._announced.get(id)
         return None if announced is None else announced.tunnel()
 
+    def elsewhere(self, id: ExposureId, tunnel: Tunnel) -> bool:
+        """A device is one."""
+        return False
+
     async def wait_tunnel(self, id: ExposureId) -> Tunnel:
         """The connected tunnel of its devbox, after at most `HOLD_TIMEOUT`.
 

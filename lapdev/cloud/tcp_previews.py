@@ -17,7 +17,14 @@ from lapdev.cloud.clusters import ClusterLinks
 from lapdev.cloud.pairing import ACCEPT_TIMEOUT
 from lapdev.cloud.refusals import told
 from lapdev.cloud.ways import Ways
-from lapdev.errors import ConfigError, Conflict, ConnectTimeout, LapdevError
+from lapdev.errors import (
+    ConfigError,
+    Conflict,
+    ConnectTimeout,
+    LapdevError,
+    NotReady,
+    StreamRefused,
+)
 from lapdev.log import AccessLine, AccessLog, get_logger
 from lapdev.net.address import TcpAddress
 from lapdev.net.listener import Listener, bind_tcp
@@ -25,6 +32,7 @@ from lapdev.net.relay import Relay, Waiting, relay_waiting, reset
 from lapdev.net.sockets import ListeningSockets
 from lapdev.net.tasks import Tasks
 from lapdev.routing.hosts import PreviewEntry
+from lapdev.tunnel import Tunnel
 from lapdev.wire.control import Target
 
 _RANGE = re.compile(
@@ -117,7 +125,7 @@ class TcpRoute:
 
     port: int
     ways: Ways
-    owner: str
+    owner: object
     """Whose tunnels lead there, as `ways` knows them."""
     target: Target
     shown: str
@@ -134,7 +142,7 @@ class TcpRoute:
         assert target is not None, "a raw TCP preview has no paths"
         shown = f"{target.service}:{target.port}"
         environment = entry.environment
-        return cls(port, clusters, environment.cluster, target, shown, environment.name)
+        return cls(port, clusters, environment, target, shown, environment.name)
 
 
 @dataclass(slots=True)
@@ -315,6 +323,15 @@ class _Arrived(Waiting):
 async def _reach(route: TcpRoute) -> Waiting:
     """The accepted far end, held still."""
     tunnel = await route.ways.wait_tunnel(route.owner)
+    try:
+        return await _reach_over(tunnel, route)
+    except StreamRefused as exc:
+        if exc.cause != NotReady.cause or not route.ways.elsewhere(route.owner, tunnel):
+            raise
+    return await _reach_over(await route.ways.wait_tunnel(route.owner), route)
+
+
+async def _reach_over(tunnel: Tunnel, route: TcpRoute) -> Waiting:
     far = Waiting()
     stream = tunnel.open_stream(route.target, far)
     try:

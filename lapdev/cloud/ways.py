@@ -13,6 +13,9 @@ class Ways(Protocol):
     def tunnel_nowait(self, owner: Any, /) -> Tunnel | None:
         """A connected tunnel of the owner, or None."""
 
+    def elsewhere(self, owner: Any, tunnel: Tunnel, /) -> bool:
+        """The tunnel's other end is not ready after all: is there another?"""
+
     async def wait_tunnel(self, owner: Any, /) -> Tunnel:
         """A connected tunnel, after a short wait at most.
 

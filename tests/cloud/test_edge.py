@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lapdev.tunnel import Tunnel
 from tests.support.raw import (
     AppConnection,
     RawClient,
@@ -34,6 +35,8 @@ class Stage:
     """The host of the shared environment's preview."""
     branch: str
     branch_id: str
+    tunnel: Tunnel
+    """The manager's end."""
 
 
 @asynccontextmanager
@@ -41,7 +44,7 @@ async def stage(tmp_path: Path, script: object = answer_every_request) -> AsyncI
     """A cloud with an environment and a branch, and a manager that serves `web`."""
     async with recording_app(script) as web, running_cloud(tmp_path) as cloud:  # type: ignore[arg-type]
         manager = StandInManager({"web": web})
-        async with connected(cloud, "manager", cloud.cluster_token, manager):
+        async with connected(cloud, "manager", cloud.cluster_token, manager) as tunnel:
             body = {"name": "shop", "kind": "shared", "manifests": shop()}
             await cloud.ok("POST", "/environments", body)
             branch = await cloud.ok("POST", "/environments/shop/branches", {"name": "fix"})
@@ -52,6 +55,7 @@ async def stage(tmp_path: Path, script: object = answer_every_request) -> AsyncI
                 await cloud.label_of("shop"),
                 await cloud.label_of("fix"),
                 branch["id"],
+                tunnel,
             )
 
 

@@ -309,5 +309,8 @@ class Links:
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
 
+    def elsewhere(self, cluster: object, tunnel: Tunnel) -> bool:
+        return False
+
     async def wait_tunnel(self, cluster: ClusterId) -> Tunnel:
         return self._tunnel
