@@ -113,6 +113,8 @@ class PreviewUrl:
     """A raw TCP preview: the port it is reached at. It has no host of its own."""
     name: str = ""
     """With routes: what the Ingress that asked for it is called, which its label begins with."""
+    answer_timeout: int | None = None
+    """Seconds an app may take to begin its answer. 0: any time; None: as the cloud is set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ the setting. No click, no pydantic here: a sidecar imports this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from lapdev.errors import ConfigError
+from lapdev.setting_values import CHECKS, CONVERTERS
 
 T = TypeVar("T")
 
@@ -29,7 +30,8 @@ def _setting(
 ) -> Any:
     """A field with what flags and documentation need to know about it.
 
-    `kind`: text, address (we listen there), dial (we connect there), path, fd, secret or flag.
+    `kind`: text, address (we listen there), dial (we connect there), path, fd, seconds, secret or
+    flag.
     """
     metadata = {"help": help_text, "kind": kind, "unit": unit, "choices": choices}
     return field(default=default, metadata=metadata, repr=kind != "secret")
@@ -69,6 +71,15 @@ def _ca_file() -> Any:
     )
 
 
+def _answer_timeout() -> Any:
+    return _setting(
+        300,
+        "how long an app may take to begin its answer, where its preview says nothing; 0: any time",
+        kind="seconds",
+        unit="seconds",
+    )
+
+
 def _tunnel_links(default: int) -> Any:
     return _setting(default, "connections that the tunnel to the cloud is made of, 1 to 4")
 
@@ -95,6 +106,7 @@ class CloudSettings:
     tcp_previews: str = _setting(
         "", "HOST:FIRST-LAST, where raw TCP previews are served; empty: there are none"
     )
+    answer_timeout: int = _answer_timeout()
     admin: str = _admin("127.0.0.1:15081")
     data_dir: str = _setting("", "where state is kept", kind="path")
     database: str = _setting(
@@ -233,6 +245,7 @@ class EmbeddedSettings:
         "127.0.0.1:20000-20099",
         "HOST:FIRST-LAST, where raw TCP previews are served; empty: nowhere",
     )
+    answer_timeout: int = _answer_timeout()
     cluster_name: str = _setting("local", "name of the cluster")
     isolation: bool = _setting(
         True, "pods live in their own user, network and mount namespaces", kind="flag"
@@ -399,13 +412,13 @@ def _read_toml(path: str, cls: type[Any]) -> dict[str, Any]:
 def _convert(item: Setting, value: Any, source: str) -> Any:
     problem = ""
     try:
-        converted = _CONVERTERS[item.type](value)
+        converted = CONVERTERS[item.type](value)
     except (TypeError, ValueError) as exc:
         converted, problem = None, str(exc)
     if not problem and item.choices and converted not in item.choices:
         problem = "allowed: " + ", ".join(item.choices)
-    if not problem and item.kind in _CHECKS and converted != item.default:
-        problem = _CHECKS[item.kind](converted)
+    if not problem and item.kind in CHECKS and converted != item.default:
+        problem = CHECKS[item.kind](converted)
     if problem:
         shown = "" if item.kind == "secret" else f" {str(value)[:100]!r}"
         raise ConfigError(f"setting {item.name}: bad value{shown} from {source}", hint=problem)
@@ -430,70 +443,3 @@ def home_dir() -> Path:
         return Path.home()
     except RuntimeError as exc:
         raise ConfigError("no home directory is known", hint="set HOME") from exc
-
-
-def _to_bool(value: Any) -> bool:
-    words = {"true": True, "1": True, "yes": True, "on": True}
-    words |= {"false": False, "0": False, "no": False, "off": False}
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in words:
-        return words[value.lower()]
-    raise ValueError("allowed: true or false")
-
-
-def _to_int(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError("allowed: a whole number")
-    try:
-        return int(value)
-    except ValueError:
-        raise ValueError("allowed: a whole number") from None
-
-
-def _to_str(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("allowed: text")
-    if "\0" in value or "\n" in value:
-        raise ValueError("allowed: one line of text")
-    return value
-
-
-_CONVERTERS: dict[Any, Callable[[Any], Any]] = {bool: _to_bool, int: _to_int, str: _to_str}
-
-
-def _check_address(text: str) -> str:
-    """What is wrong with an address to listen on; empty when nothing is."""
-    if not text:
-        return ""
-    if "://" in text:
-        return "allowed: HOST:PORT, [IPv6]:PORT, unix:/PATH or fd:N"
-    return _address_problem(text)
-
-
-def _check_dial(text: str) -> str:
-    """What is wrong with an address to connect to; empty when nothing is."""
-    if "://" not in text and not text.startswith("unix:"):
-        return "allowed: http://HOST:PORT, https://HOST:PORT or unix:/PATH"
-    return _address_problem(text)
-
-
-def _address_problem(text: str) -> str:
-    from lapdev.net.address import parse_address
-
-    try:
-        parse_address(text)
-    except ConfigError as exc:
-        return exc.hint
-    return ""
-
-
-def _check_fd(number: int) -> str:
-    return "" if number >= 0 else "allowed: the number of an inherited descriptor"
-
-
-_CHECKS: dict[str, Callable[[Any], str]] = {
-    "address": _check_address,
-    "dial": _check_dial,
-    "fd": _check_fd,
-}

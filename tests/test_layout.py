@@ -27,6 +27,7 @@ COVERED_BY = {
     # Contracts and plain values, exercised by everything that uses them.
     "lapdev/errors.py": "tests/test_layout.py",
     "lapdev/model.py": "tests/wire/test_control.py",
+    "lapdev/setting_values.py": "tests/test_settings.py",
     "lapdev/cluster/driver.py": "tests/cluster",
     "lapdev/cluster/compose/service.py": "tests/cluster/compose/test_reading.py",
     "lapdev/cluster/controllers/choice.py": "tests/cluster/controllers",

@@ -86,6 +86,7 @@ def test_values_are_converted(cls: type[Any], name: str, value: str, converted: 
         (ManagerSettings, "cloud", "127.0.0.1:80", "http://HOST:PORT"),
         (ManagerSettings, "cloud", "ftp://x:1", "http(s)://HOST:PORT"),
         (CloudSettings, "domain", "a\nb", "one line"),
+        (CloudSettings, "answer_timeout", "-1", "whole number of seconds"),
     ],
 )
 def test_a_bad_value_names_setting_source_and_what_is_allowed(
@@ -188,7 +189,7 @@ def test_every_setting_is_documented_in_operating_md() -> None:
 
 
 def test_every_setting_has_a_help_text_and_a_known_kind() -> None:
-    kinds = {"text", "address", "dial", "path", "fd", "secret", "flag"}
+    kinds = {"text", "address", "dial", "path", "fd", "seconds", "secret", "flag"}
     for cls in ROLES.values():
         for item in settings_of(cls):
             assert item.help, item.name

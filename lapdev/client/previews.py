@@ -51,13 +51,20 @@ def _environments(client: RestClient) -> list[str]:
 @click.argument("service", shell_complete=services)
 @click.argument("port", type=_PORT)
 @click.option("--tcp", is_flag=True, help="A port for any protocol over TCP, in place of a URL.")
+@click.option(
+    "--answer-timeout",
+    type=click.IntRange(0, 86_400),
+    metavar="SECONDS",
+    help="Give up an app that takes longer to begin its answer. 0: never.",
+)
 @with_client
 def create(client: RestClient, as_json: bool, environment: str, **given: Any) -> None:
     """Create a preview URL for SERVICE:PORT of ENVIRONMENT and print it.
 
-    One that is there already is printed.
+    One that is there already is printed; --answer-timeout is set on it.
     """
-    made = client.call("POST", "environments", environment, "previews", body=given)
+    said = {name: value for name, value in given.items() if value is not None}
+    made = client.call("POST", "environments", environment, "previews", body=said)
     if as_json:
         print_json(made)
         return

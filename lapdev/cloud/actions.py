@@ -393,8 +393,10 @@ class ApiService:
         """The preview of a service port that the environment has, and whether it is new."""
         environment = await self.store.environment(ref)
         catalog.service_port(await self._effective(environment), wish.service, wish.port)
+        if wish.tcp and wish.answer_timeout is not None:
+            raise ConfigError("raw TCP has no answers to wait for", hint="leave answer_timeout out")
         preview, new = await self.store.create_preview(environment.id, wish)
-        if new:
+        if new or wish.answer_timeout is not None:
             self.link.previews_changed()
         if wish.tcp:
             await self.link.previews_settled()

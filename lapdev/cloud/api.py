@@ -166,7 +166,9 @@ def _add_preview_routes(router: APIRouter, routes: _Routes) -> None:
     async def create_preview(
         ref: str, body: schemas.CreatePreview, response: Response
     ) -> schemas.PreviewOut:
-        wish = PreviewWish(body.service, body.port, tcp=body.tcp)
+        wish = PreviewWish(
+            body.service, body.port, tcp=body.tcp, answer_timeout=body.answer_timeout
+        )
         preview, new = await service.create_preview(ref, wish)
         if not new:
             response.status_code = 200

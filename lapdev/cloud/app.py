@@ -120,6 +120,7 @@ async def _make(
     devices = DeviceLinks(store, tasks, clusters, exposures)
     sidecars = SidecarLinks(tasks, devices, functools.partial(_device_of, store))
     edge = Edge(settings.domain, clusters, exposures, tasks, access)
+    edge.answer_timeout = settings.answer_timeout
     tcp = TcpPreviews(tcp_range, tasks, access, sockets)
     stack.push_async_callback(tcp.aclose)
     hub = Hub(store, tasks, edge, tcp, Links(clusters, devices, sidecars, exposures))

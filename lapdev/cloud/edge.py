@@ -27,15 +27,12 @@ from lapdev.net.exchange import Exchange
 from lapdev.net.http_connection import HttpConnection
 from lapdev.net.proxy import Forwarding, forward
 from lapdev.net.tasks import Tasks
-from lapdev.routing.hosts import PreviewIndex
+from lapdev.routing.hosts import PreviewEntry, PreviewIndex
 from lapdev.tunnel import Tunnel
 from lapdev.wire.control import ExposureTarget, ServiceTarget
 from lapdev.wire.http1 import RequestHead
 
 HOP = "edge"
-
-ANSWER_TIMEOUT = 300.0
-"""Seconds an app may take to begin its answer."""
 
 _NO_PATH = "The address has other paths; its Ingress says which."
 
@@ -80,6 +77,8 @@ class Edge:
         access: AccessLog,
     ) -> None:
         self.domain = domain
+        self.answer_timeout = 0
+        """Seconds an app may take to begin its answer, where its preview says nothing; 0: any."""
         self.index = PreviewIndex()
         """Replaced whole whenever previews or environments change."""
         self.refreshing: asyncio.Task[None] | None = None
@@ -93,7 +92,6 @@ class Edge:
     def handle(self, exchange: Exchange) -> None:
         """Takes over one request for some host below the preview domain."""
         exchange.on_finished = self._log
-        exchange.expect_answer(ANSWER_TIMEOUT, self._unanswered)
         self.counters.requests += 1
         self._route(exchange)
 
@@ -129,6 +127,8 @@ class Edge:
             respond_error(exchange, NoRoute("Nothing answers this path.", hint=_NO_PATH), HOP)
             return
         exchange.notes["route"] = f"{target.service}:{target.port}"
+        if timeout := _answer_timeout(entry, self.answer_timeout):
+            exchange.expect_answer(timeout, self._unanswered)
         head = self._stamped(exchange, entry.branch)
         self._send(exchange, _Request(head, self._clusters, entry.environment, target))
 
@@ -144,12 +144,14 @@ class Edge:
 
     def _unanswered(self, exchange: Exchange) -> None:
         """An app that hangs is given up; a debugger that stands at a breakpoint is not."""
-        if self._clusters.intercepted or "exposure" in exchange.notes:
-            exchange.expect_answer(ANSWER_TIMEOUT, self._unanswered)
+        timeout = exchange.answer_timeout
+        if self._clusters.intercepted:
+            exchange.expect_answer(timeout, self._unanswered)
             return
         error = AnswerTimeout(
-            f"The application has not begun to answer within {ANSWER_TIMEOUT:g} seconds.",
-            hint="`lapdev env logs` shows what it is doing.",
+            f"The application has not begun to answer within {timeout:g} seconds.",
+            hint="`lapdev env logs` shows what it is doing; "
+            "`lapdev preview create --answer-timeout` gives it more time.",
         )
         if exchange.on_abort is not None:
             exchange.on_abort(error)
@@ -225,3 +227,8 @@ class Edge:
         self._access.line(line)
         if exposure := notes.get("exposure"):
             self._exposures.note(ExposureId(exposure), line)
+
+
+def _answer_timeout(entry: PreviewEntry, usual: int) -> float:
+    own = entry.preview.answer_timeout
+    return usual if own is None else own

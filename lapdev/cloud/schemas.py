@@ -75,6 +75,13 @@ class CreatePreview(_Request):
     service: str
     port: Port
     tcp: bool = Field(False, description="A port for any protocol over TCP, in place of a URL.")
+    answer_timeout: int | None = Field(
+        None,
+        ge=0,
+        le=86_400,
+        description="Seconds until an app that has not begun to answer is given up. "
+        "0: never; null: as the cloud is set, or as it was.",
+    )
 
 
 class InterceptPort(_Request):
@@ -129,6 +136,10 @@ class PreviewOut(BaseModel):
     routes: list[PathRouteOut] = Field(description="First match wins. Empty: all to the service.")
     url: str = Field(description="`http://…`, or `tcp://HOST:PORT`.")
     status: str = Field(description="Why it is not served; empty when it is.")
+    answer_timeout: int | None = Field(
+        description="Seconds an app may take to begin its answer. 0: any time; "
+        "null: as the cloud is set."
+    )
 
     @classmethod
     def of(cls, preview: PreviewUrl, url: str, status: str) -> PreviewOut:
@@ -146,6 +157,7 @@ class PreviewOut(BaseModel):
             routes=routes,
             url=url,
             status=status,
+            answer_timeout=preview.answer_timeout,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lapdev.cluster.manifests import Manifests
 from lapdev.errors import ConfigError
@@ -14,6 +15,11 @@ PREVIEW_MARK = "lapdev.dev/preview"
 
 TCP_MARK = "lapdev.dev/tcp-preview"
 """Label or annotation of a Service that asks for raw TCP previews of the ports in its value."""
+
+TIMEOUT_MARK = "lapdev.dev/answer-timeout"
+"""Label or annotation of a Service: the seconds it may take to begin an answer; 0: any time."""
+
+MOST_SECONDS = 86_400
 
 
 def offered_ports(manifests: Manifests) -> frozenset[tuple[str, int]]:
@@ -30,9 +36,13 @@ def preview_wishes(manifests: Manifests) -> tuple[PreviewWish, ...]:
     """Every preview that the objects ask for, each once.
 
     Raises:
-        ConfigError: a mark names a port that its Service does not have.
+        ConfigError: a mark names a port that its Service does not have, or no time.
     """
-    wishes = [*_marked(manifests), *_by_ingress(manifests)]
+    timeouts = {service.name: _timeout(service) for service in manifests.services}
+    wishes = [
+        replace(wish, answer_timeout=None if wish.tcp else timeouts.get(wish.service))
+        for wish in (*_marked(manifests), *_by_ingress(manifests))
+    ]
     return tuple({wish.key: wish for wish in wishes}.values())
 
 
@@ -66,6 +76,18 @@ def _tcp_ports(service: Service) -> list[int]:
             )
         numbers.append(known[word])
     return numbers
+
+
+def _timeout(service: Service) -> int | None:
+    text = service.labels.get(TIMEOUT_MARK)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()) or int(text[:9]) > MOST_SECONDS:
+        raise ConfigError(
+            f"Service/{service.name}: {TIMEOUT_MARK} is {text!r:.60}",
+            hint=f"write whole seconds, at most {MOST_SECONDS}; 0 means without limit",
+        )
+    return int(text)
 
 
 def _by_ingress(manifests: Manifests) -> Iterator[PreviewWish]:

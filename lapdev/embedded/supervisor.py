@@ -153,6 +153,7 @@ def cloud_flags(supervisor: Supervisor, fd: int, port: int) -> list[str]:
         f"--internal-listen=unix:{runtime_dir}/cloud.sock",
         f"--edge-listen=unix:{runtime_dir}/edge.sock",
         f"--tcp-previews={settings.tcp_previews}",
+        f"--answer-timeout={settings.answer_timeout}",
         f"--admin={settings.cloud_admin or f'unix:{runtime_dir}/cloud-admin.sock'}",
         f"--data-dir={data.path}",
         f"--domain={settings.domain}",

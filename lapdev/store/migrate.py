@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration. A database that is there already needs no Alembic, which takes longer to
 import than everything else a restarted cloud does before it serves."""
 

@@ -42,6 +42,8 @@ class PreviewWish:
     """What its label begins with in place of port and service."""
     routes: tuple[PathRoute, ...] = ()
     tcp: bool = False
+    answer_timeout: int | None = None
+    """As the preview has it; None says nothing of it."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -68,8 +70,11 @@ class PreviewRows(Rows):
             refuse_deleting(owner)
             for row in await _rows(connection, owner.id):
                 if _key_of(row) == wish.key:
-                    await _update(connection, row.label, by_hand=True)
-                    return preview_of(row), False
+                    now: dict[str, object] = {"by_hand": True}
+                    if wish.answer_timeout is not None:
+                        now["answer_timeout"] = wish.answer_timeout
+                    await _update(connection, row.label, **now)
+                    return preview_of(await _row(connection, row.label)), False
             if wish.tcp and owner.kind is EnvironmentKind.BRANCH:
                 raise ConfigError(
                     "a TCP connection cannot say which branch it means: it would lead to the "
@@ -145,6 +150,8 @@ async def follow_previews(
             changed = True
             continue
         now = {"service": wish.service, "port": wish.port, "routes": _plain(wish.routes)}
+        if wish.answer_timeout is not None or not row.by_hand:
+            now["answer_timeout"] = wish.answer_timeout
         if any(getattr(row, name) != value for name, value in now.items()):
             await _update(connection, row.label, **now)
             changed = True
@@ -163,7 +170,9 @@ async def copy_previews(
     for row in await _rows(connection, source):
         if row.kind == "http":
             routes = tuple(PathRoute(*route) for route in row.routes)
-            wish = PreviewWish(row.service, row.port, row.name, routes)
+            wish = PreviewWish(
+                row.service, row.port, row.name, routes, answer_timeout=row.answer_timeout
+            )
             await _insert(connection, destination, wish, _never, by_hand=row.by_hand)
 
 
@@ -197,15 +206,20 @@ async def _insert(
             port=wish.port,
             routes=_plain(wish.routes),
             tcp_port=tcp_port,
+            answer_timeout=wish.answer_timeout,
             by_hand=by_hand,
             created_at=tables.utc_now(),
         )
     )
-    return PreviewUrl(label, environment, wish.service, wish.port, wish.routes, tcp_port, wish.name)
+    return preview_of(await _row(connection, label))
 
 
 async def _update(connection: AsyncConnection, label: str, **values: object) -> None:
     await connection.execute(sa.update(_TABLE).where(_TABLE.c.label == label).values(**values))
+
+
+async def _row(connection: AsyncConnection, label: str) -> Row:
+    return (await connection.execute(sa.select(_TABLE).where(_TABLE.c.label == label))).one()
 
 
 async def _rows(connection: AsyncConnection, environment: EnvironmentId) -> list[Row]:

@@ -78,6 +78,7 @@ def preview_of(row: Row) -> PreviewUrl:
         routes=tuple(PathRoute(*route) for route in row.routes),
         tcp_port=row.tcp_port,
         name=row.name,
+        answer_timeout=row.answer_timeout,
     )
 
 

@@ -63,6 +63,7 @@ previews = sa.Table(
     sa.Column("port", sa.Integer, nullable=False),
     sa.Column("routes", sa.JSON, nullable=False),  # [path, service, port, exact] each
     sa.Column("tcp_port", sa.Integer, unique=True),
+    sa.Column("answer_timeout", sa.Integer),  # seconds; 0: none, NULL: the cloud's setting
     # Asked for by a person: it stays when no manifest asks for it.
     sa.Column("by_hand", sa.Boolean, nullable=False),
     sa.Column("created_at", sa.DateTime, nullable=False),

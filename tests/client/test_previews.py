@@ -45,6 +45,17 @@ async def test_creating_one_again_prints_it_again(api: ServedApi) -> None:
     assert await api.json(group, "create", "shop", "api", "8080") == first
 
 
+async def test_how_long_its_app_may_take_is_set_on_one_that_is_there(api: ServedApi) -> None:
+    await api.rig.make_shop()
+    first = await api.json(group, "create", "shop", "api", "8080")
+    assert first["answer_timeout"] is None
+    again = await api.json(group, "create", "shop", "api", "8080", "--answer-timeout", "0")
+    assert again == {**first, "answer_timeout": 0}
+    assert (
+        await api.run(group, "create", "shop", "api", "8080", "--answer-timeout", "-1")
+    ).exit_code == 2
+
+
 async def test_a_tcp_preview_is_made_and_removed_by_its_url(api: ServedApi) -> None:
     await api.rig.make_shop()
     made = await api.json(group, "create", "shop", "api", "8080", "--tcp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -118,3 +119,27 @@ async def test_a_branch_that_goes_is_told_to_its_base_before_and_after(rig: ApiR
 async def test_deleting_what_is_not_there_is_not_found(rig: ApiRig) -> None:
     with pytest.raises(NotFound):
         await rig.service.delete_environment("gone")
+
+
+# Previews
+
+
+async def ask(rig: ApiRig, path: str, body: object, status: int) -> Any:
+    answer = await rig.client.post(f"/api/v1{path}", json=body)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+async def test_how_long_an_app_may_take_is_said_with_its_preview(rig: ApiRig) -> None:
+    await rig.make_shop()
+    path, body = "/environments/shop/previews", {"service": "web", "port": 8080}
+    assert (await ask(rig, path, body, 200))["answer_timeout"] is None
+    rig.link.taken()
+    for seconds in (0, 86_400):
+        patient = await ask(rig, path, {**body, "answer_timeout": seconds}, 200)
+        assert patient["answer_timeout"] == seconds
+        assert rig.link.taken() == [("previews_changed", "")], "the edge hears of it"
+    for wrong in ({"answer_timeout": -1}, {"answer_timeout": 86_401}, {"answer_timeout": "long"}):
+        await ask(rig, path, {**body, **wrong}, 422)
+    raw = {"service": "web", "port": 9229, "tcp": True, "answer_timeout": 1}
+    await ask(rig, path, raw, 422)

@@ -73,6 +73,7 @@ async def test_an_environment_is_created_whole(rig: ApiRig) -> None:
         "routes": [],
         "status": "",
         "url": f"http://{preview['label']}.lapdev.localhost:8080",
+        "answer_timeout": None,
     }
     web, api = made.pop("services")
     assert web["ports"][0] == {"port": 8080, "target": 3000, "name": "http", "protocol": "http"}

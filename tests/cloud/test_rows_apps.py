@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from lapdev.cloud import edge
+from lapdev.model import ClusterId, Environment, EnvironmentId, EnvironmentKind, PreviewUrl
 from lapdev.net.relay import reset
+from lapdev.routing.hosts import PreviewEntry
 from tests.cloud.test_edge import Stage, browser, stage
 from tests.support.raw import AppConnection, RawClient
 
@@ -33,7 +35,7 @@ async def test_f13_an_app_that_refuses_is_502(tmp_path: Path) -> None:
 async def test_f13_an_app_that_takes_the_request_and_hangs_is_504_and_reset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr(edge, "_answer_timeout", lambda *_: 0.2)
     left = asyncio.Event()
 
     async def hang(connection: AppConnection) -> None:
@@ -54,10 +56,35 @@ async def test_f13_an_app_that_takes_the_request_and_hangs_is_504_and_reset(
 
 
 @pytest.mark.slow
+async def test_f13_a_preview_of_its_own_time_is_given_up_by_it(tmp_path: Path) -> None:
+    async def hang(connection: AppConnection) -> None:
+        await connection.read_head()
+        await connection.reader.read()
+
+    wish = {"service": "web", "port": 8080, "answer_timeout": 1}
+    async with stage(tmp_path, hang) as where, browser(where.cloud) as client:
+        await where.cloud.ok("POST", "/environments/shop/previews", wish)
+        assert (await where.cloud.ok("GET", "/environments/shop"))["previews"]
+        client.send(get(where))
+        assert await failure(client) == (504, "answer_timeout")
+
+
+@pytest.mark.parametrize(("own", "waits"), [(None, 300), (0, 0), (7, 7)])
+def test_f13_the_clouds_time_holds_where_a_preview_says_nothing(
+    own: int | None, waits: int
+) -> None:
+    environment = Environment(
+        EnvironmentId("e"), "shop", EnvironmentKind.SHARED, ClusterId("c"), "ns", None, 1
+    )
+    preview = PreviewUrl("8080-web-x", environment.id, "web", 8080, answer_timeout=own)
+    assert edge._answer_timeout(PreviewEntry.of(preview, environment), 300) == waits
+
+
+@pytest.mark.slow
 async def test_f13_nobody_is_hurried_while_an_intercept_is_live(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "ANSWER_TIMEOUT", 0.2)
+    monkeypatch.setattr(edge, "_answer_timeout", lambda *_: 0.2)
     hurried = asyncio.Event()
     unanswered = edge.Edge._unanswered
 

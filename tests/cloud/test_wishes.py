@@ -44,6 +44,32 @@ def test_tcp_previews_are_made_of_the_ports_named(value: str, ports: list[int]) 
     assert wishes == tuple(PreviewWish("db", port, tcp=True) for port in ports)
 
 
+@pytest.mark.parametrize(("value", "seconds"), [("0", 0), ("7", 7), ("86400", 86_400)])
+def test_a_mark_says_how_long_its_service_may_take(value: str, seconds: int) -> None:
+    web = service("web")
+    web["metadata"]["annotations"] = {
+        "lapdev.dev/preview": "true",
+        "lapdev.dev/tcp-preview": "8080",
+        "lapdev.dev/answer-timeout": value,
+    }
+    api = service("api")
+    api["metadata"]["labels"] = {"lapdev.dev/preview": "true"}
+    manifests = parse_objects([deployment("web"), deployment("api"), web, api])
+    wishes = {wish.key: wish.answer_timeout for wish in preview_wishes(manifests)}
+    assert wishes == {
+        ("http", "", "web", "8080"): seconds,
+        ("tcp", "", "web", "8080"): None,
+        ("http", "", "api", "8080"): None,
+    }
+
+
+@pytest.mark.parametrize("value", ["", "-1", "1.5", "5s", "86401", "9" * 5_000, "\u0663"])
+def test_what_is_no_time_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"Service/db: lapdev\.dev/answer-timeout") as refused:
+        preview_wishes(parse_objects(marked("lapdev.dev/answer-timeout", value)))
+    assert "whole seconds" in refused.value.hint
+
+
 def test_one_port_named_twice_is_one_preview() -> None:
     wishes = preview_wishes(parse_objects(marked("lapdev.dev/tcp-preview", "5432,pg,5432")))
     assert wishes == (PreviewWish("db", 5432, tcp=True),)

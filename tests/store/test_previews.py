@@ -133,6 +133,31 @@ async def test_asking_for_a_preview_that_a_mark_made_keeps_it(
     assert await put(store, shop) == [made]
 
 
+async def test_its_time_is_what_was_said_last_and_goes_to_branches(
+    store: Store, shop: NewEnvironment
+) -> None:
+    patient = dataclasses.replace(WEB, answer_timeout=0)
+    made, _ = await store.create_preview("shop", patient)
+    assert made.answer_timeout == 0
+    assert (await store.create_preview("shop", WEB))[0].answer_timeout == 0, "nothing was said"
+    assert (await put(store, shop, WEB))[0].answer_timeout == 0, "nor by the mark"
+    hurried = dataclasses.replace(WEB, answer_timeout=7)
+    assert await store.create_preview("shop", hurried) == (
+        dataclasses.replace(made, answer_timeout=7),
+        False,
+    )
+    assert (await put(store, shop, patient))[0].answer_timeout == 0
+    await store.create_branch("fix", "shop")
+    (copy,) = await store.previews("fix")
+    assert copy.answer_timeout == 0
+
+
+async def test_a_mark_that_goes_takes_its_time_with_it(store: Store, shop: NewEnvironment) -> None:
+    marked = dataclasses.replace(WEB, answer_timeout=7)
+    assert (await put(store, shop, marked))[0].answer_timeout == 7
+    assert (await put(store, shop, WEB))[0].answer_timeout is None
+
+
 async def test_branches_follow_their_base_with_labels_of_their_own(
     store: Store, shop: NewEnvironment
 ) -> None:

@@ -67,14 +67,16 @@ def test_an_environment_with_a_time_of_deletion_is_deleting() -> None:
 
 def test_a_preview() -> None:
     common = {"label": "80-web-x", "environment_id": "e", "service": "web", "port": 80}
-    found = preview_of(row(**common, routes=[], tcp_port=None, name=""))
-    assert found == PreviewUrl("80-web-x", EnvironmentId("e"), "web", 80)
+    found = preview_of(row(**common, routes=[], tcp_port=None, name="", answer_timeout=0))
+    assert found == PreviewUrl("80-web-x", EnvironmentId("e"), "web", 80, answer_timeout=0)
 
 
 def test_a_preview_by_path_or_by_port() -> None:
     common = {"label": "x", "environment_id": "e", "service": "web", "port": 80}
     routes = [["/api", "api", 8080, True], ["/", "web", 80, False]]
-    found = preview_of(row(**common, routes=routes, tcp_port=20_000, name="pages"))
+    found = preview_of(
+        row(**common, routes=routes, tcp_port=20_000, name="pages", answer_timeout=None)
+    )
     assert found.routes == (PathRoute("/api", "api", 8080, exact=True), PathRoute("/", "web", 80))
     assert (found.tcp_port, found.name) == (20_000, "pages")
 
