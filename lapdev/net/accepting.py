@@ -55,7 +55,12 @@ class Accepting:
     async def start(self) -> None:
         """Connections are accepted from now on."""
         # Servers come and go with each pause, and each closes what it was given.
-        self._server = await self._start(self._accepted, self.sock.dup())
+        own = self.sock.dup()
+        try:
+            self._server = await self._start(self._accepted, own)
+        except OSError:
+            own.close()
+            raise
         if self._closed:
             self._server.close()
 
@@ -77,6 +82,8 @@ class Accepting:
         return self._factory()
 
     def _pause(self) -> None:
+        if self._closed:
+            return
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -93,9 +100,16 @@ class Accepting:
     def _look_again(self) -> None:
         if _some_came_free():
             self._retry = None
-            spawn(self.start(), "accept again")
+            spawn(self._start_again(), "accept again")
         else:
             self._retry = self._loop.call_later(PAUSE, self._look_again)
+
+    async def _start_again(self) -> None:
+        try:
+            await self.start()
+        except OSError:  # all descriptors were taken in between, or we are closed
+            if not self._closed:
+                self._retry = self._loop.call_later(PAUSE, self._look_again)
 
 
 def enough_descriptors() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import resource
 import socket
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 import structlog
 
 from lapdev.net import accepting as accepting_module
-from lapdev.net.accepting import Accepting, enough_descriptors
+from lapdev.net.accepting import Accepting, ProtocolFactory, enough_descriptors
 
 LIMIT = 256
 
@@ -147,3 +148,32 @@ async def test_a_paused_listener_that_is_closed_stays_closed(few_descriptors: No
             one.close()
     with pytest.raises(OSError):
         socket.create_connection(client.getsockname()).close()
+
+
+async def test_accepting_that_cannot_begin_again_yet_is_tried_again(few_descriptors: None) -> None:
+    door, sock = await accepting()
+    start, failures = door._start, 0
+
+    async def fails_once(factory: ProtocolFactory, own: socket.socket) -> asyncio.Server:
+        nonlocal failures
+        if not failures:
+            failures += 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return await start(factory, own)
+
+    door._start = fails_once
+    held = nearly_all()
+    client = socket.create_connection(sock.getsockname())
+    try:
+        await until(lambda: door.paused)
+        for one in held:
+            one.close()
+        await until(lambda: failures and not door.paused and door._server is not None)
+        late = socket.create_connection(sock.getsockname())
+        late.setblocking(False)
+        assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(late, 5), 5) == b"hello"
+        late.close()
+    finally:
+        for one in (*held, client):
+            one.close()
+        door.close()
