@@ -170,16 +170,15 @@ class Predecessor:
                 more = True
                 while more:
                     message, fds = await channel.receive()
+                    if not message:
+                        raise EOFError("it hung up")
                     sockets += _left(message, fds)
                     more = bool(message.get("more"))
-        except (OSError, TimeoutError, ValueError) as exc:
+        except (OSError, TimeoutError, ValueError, EOFError) as exc:
             channel.close()
             for left in sockets:
                 left.sock.close()
-            raise ConfigError(
-                f"the cloud that serves from {data_dir} does not hand over",
-                hint="stop it, or look at its log",
-            ) from exc
+            raise _not_handed_over(data_dir, exc) from exc
         return cls(channel, sockets)
 
     async def succeed(self) -> None:
@@ -258,7 +257,28 @@ def _left(message: dict[str, Any], fds: list[int]) -> Iterator[LeftSocket]:
         yield LeftSocket(str(asked), str(address), sock)
 
 
+def _not_handed_over(data_dir: Path, error: Exception) -> ConfigError:
+    """What to do depends on who else there is: it serves one that asks at a time."""
+    what = f"the cloud that serves from {data_dir} "
+    if isinstance(error, TimeoutError):
+        return ConfigError(
+            f"{what}does not answer, or another process is just taking over from it",
+            hint="wait for that one and try again; if there is none, stop the cloud and start anew",
+        )
+    if isinstance(error, ConnectionError | EOFError):
+        return ConfigError(
+            f"{what}hung up: another process has just taken over from it, or it ended",
+            hint="look whether one serves by now; start this again if it is to be replaced, too",
+        )
+    return ConfigError(f"{what}does not hand over", hint="stop it, or look at its log")
+
+
 def _connect(data_dir: Path) -> _Channel | None:
+    """None where nobody answers.
+
+    Raises:
+        ConfigError: somebody does, and not to us.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with _reachable(data_dir) as path:
@@ -266,9 +286,12 @@ def _connect(data_dir: Path) -> _Channel | None:
     except (FileNotFoundError, ConnectionRefusedError):
         sock.close()
         return None
-    except OSError:
+    except OSError as exc:
         sock.close()
-        raise
+        raise ConfigError(
+            f"cannot ask the cloud that serves from {data_dir} to hand over: {exc.strerror}",
+            hint="start this as the user who runs that one",
+        ) from exc
     return _Channel(sock)
 
 

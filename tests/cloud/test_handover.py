@@ -167,3 +167,38 @@ async def test_a_process_that_hands_nothing_over_is_an_error_not_a_second_cloud(
         with pytest.raises(ConfigError, match="does not hand over"):
             await Predecessor.meet(tmp_path)
         await answering
+
+
+async def test_of_two_that_ask_at_once_the_second_is_told_why_it_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with offering(tmp_path) as (handover, _):
+        first = await Predecessor.meet(tmp_path)
+        assert first is not None
+        monkeypatch.setattr("lapdev.cloud.handover.ANSWER_TIMEOUT", 0.05)
+        with pytest.raises(ConfigError, match="another process is just taking over") as refused:
+            await Predecessor.meet(tmp_path)
+        assert refused.value.hint.startswith("wait for that one")
+        monkeypatch.undo()
+        second = asyncio.get_running_loop().create_task(Predecessor.meet(tmp_path))
+        succeeding = asyncio.get_running_loop().create_task(first.succeed())
+        await handover.taken.wait()
+        handover.release()
+        await succeeding
+        await handover.aclose()
+        with pytest.raises(ConfigError, match="has just taken over"):
+            await second
+        close_all(first)
+
+
+async def test_a_socket_that_is_not_ours_to_ask_is_an_error_on_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: socket.socket, address: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    async with offering(tmp_path):  # root may ask everybody, so the kernel's answer is ours here
+        monkeypatch.setattr("socket.socket.connect", refused)
+        with pytest.raises(ConfigError, match="Permission denied") as error:
+            await Predecessor.meet(tmp_path)
+        assert error.value.hint == "start this as the user who runs that one"
