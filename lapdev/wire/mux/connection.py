@@ -285,7 +285,7 @@ class MuxConnection:
         if self._alive(stream) and not stream.discarding:
             stream.discarding = True
             self.drop_received(stream)
-            if stream.consumed == stream.final:
+            if stream.consumed == stream.final or stream.credit_due:
                 self.sender_of(stream).mark_credit(stream)
 
     def reset(self, stream: MuxStream, cause: str, detail: str = "") -> None:

@@ -102,10 +102,18 @@ def _on_data(connection: MuxConnection, link: Link, frame: list[Any], events: li
     stream.receive(offset, size)
     if stream.reset_cause or stream.discarding:
         connection.drop_received(stream)
-        if stream.discarding and stream.fin_acked:
-            connection.reset(stream, "closed", "the reader has gone")
+        if stream.discarding:
+            _discarded(connection, link, stream, size)
     else:
         events.append(DataReceived(stream, data))
+
+
+def _discarded(connection: MuxConnection, link: Link, stream: MuxStream, size: int) -> None:
+    stream.patience -= size
+    if stream.fin_acked or stream.patience < 0:
+        connection.reset(stream, "closed", "the reader has gone")
+    elif stream.credit_due:
+        link.sender.mark_credit(stream)
 
 
 def _on_datagram(

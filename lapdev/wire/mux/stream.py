@@ -27,6 +27,10 @@ from lapdev.errors import LocalProtocolError
 from lapdev.wire.mux.frames import MAX_DATA_BYTES, violation
 from lapdev.wire.mux.window import Rate, next_window
 
+MAX_DISCARDED = 4_194_304
+"""What a peer may still send to a reader that has gone, before it has read all that was written to
+it. Two ends that close at once, each with more to send than the other's limit, must not wait for
+each other for ever; one that goes on and on does not read."""
 MERGE_BYTES = 4096
 """Small unacknowledged pieces are joined up to this, so that one-byte writes cost one byte."""
 
@@ -64,6 +68,7 @@ class MuxStream:
         "local",
         "open_frame",
         "owner",
+        "patience",
         "queued",
         "rate",
         "receive_limit",
@@ -117,7 +122,9 @@ class MuxStream:
         self.receive_limit = window
         self.final = -1
         self.discarding = False
-        """The owner wants nothing more: what comes is dropped and earns no credit."""
+        """The owner wants nothing more: what comes is dropped."""
+        self.patience = MAX_DISCARDED
+        """Bytes that are dropped, and earn credit, while the peer has still to get what we wrote."""
         # Ending
         self.reset_cause = ""
         """Not empty: this end has reset the stream and waits for the peer's RESET."""

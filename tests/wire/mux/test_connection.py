@@ -20,6 +20,7 @@ from lapdev.wire.mux.events import (
     StreamOpened,
 )
 from lapdev.wire.mux.frames import FrameType, decode, encode
+from lapdev.wire.mux.stream import MAX_DISCARDED
 from tests.support.pair import Pair
 
 SMALL = MuxOptions(stream_window=1_000, session_window=10_000, max_session_window=10_000)
@@ -280,6 +281,43 @@ def test_an_end_that_stopped_reading_meets_the_peers_end_without_a_reset() -> No
     assert not pair.dialler.happened(EofReceived)
     assert not pair.dialler.mux.streams
     assert not pair.acceptor.mux.streams
+
+
+def test_two_ends_that_close_with_more_to_send_than_the_others_limit_are_both_heard_out() -> None:
+    pair = Pair(SMALL)
+    stream = pair.dialler.mux.open(TARGET)
+    pair.settle()
+    (theirs,) = pair.acceptor.opened
+    pair.dialler.mux.write(stream, b"x" * 5_000)
+    pair.acceptor.mux.write(theirs, b"y" * 5_000)
+    pair.settle()
+    for end, one in ((pair.dialler, stream), (pair.acceptor, theirs)):
+        end.mux.discard(one)
+        end.mux.finish(one)
+    pair.settle()
+    assert not pair.dialler.mux.streams
+    assert not pair.acceptor.mux.streams
+    assert not pair.dialler.happened(StreamEnded)
+    assert not pair.acceptor.happened(StreamEnded)
+
+
+def test_a_peer_that_sends_and_sends_and_does_not_read_is_reset_after_a_while() -> None:
+    pair = Pair(SMALL)
+    stream = pair.dialler.mux.open(TARGET)
+    pair.settle()
+    (theirs,) = pair.acceptor.opened
+    pair.acceptor.reading = False
+    pair.dialler.mux.write(stream, b"unread" * 1_000)
+    pair.dialler.mux.discard(stream)
+    pair.dialler.mux.finish(stream)
+    sent = 0
+    while not pair.acceptor.happened(StreamEnded):
+        assert sent <= MAX_DISCARDED + 2 * 65_536
+        pair.acceptor.mux.write(theirs, b"z" * 65_536)
+        sent += 65_536
+        pair.settle()
+    assert sent > MAX_DISCARDED
+    assert not pair.dialler.mux.streams
 
 
 def test_a_peer_stuck_with_what_nobody_reads_is_freed_by_a_reset() -> None:
