@@ -26,6 +26,8 @@ from lapdev.wire.mux.stream import MuxStream
 
 QUANTUM_BYTES = MAX_DATA_BYTES
 """What a stream may send in one round: the busy ones once each."""
+MANY_STREAMS = 64
+"""More that wait are counted by number, not by bytes."""
 SMALL_BYTES = 1_024
 """Up to here one more copy of the data costs less than a header of its own."""
 
@@ -91,7 +93,13 @@ class Sender:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes written to its streams that wait for nothing but their turn."""
+        """Bytes written to its streams that wait for nothing but their turn.
+
+        Of many streams a turn's worth each: it is asked for every stream that is opened.
+        """
+        waiting = len(self._fresh) + len(self._busy)
+        if waiting > MANY_STREAMS:
+            return waiting * QUANTUM_BYTES
         return sum(stream.unsent_bytes for queue in self._queues for stream in queue)
 
     @property

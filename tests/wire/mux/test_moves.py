@@ -8,6 +8,7 @@ from lapdev.errors import LocalProtocolError, RemoteProtocolError
 from lapdev.wire.mux import MuxOptions, MuxStream
 from lapdev.wire.mux.events import DataReceived, Resumed, StreamEnded
 from lapdev.wire.mux.frames import FrameType, decode, encode
+from lapdev.wire.mux.sender import MANY_STREAMS, QUANTUM_BYTES
 from tests.support.pair import End, Pair
 
 TARGET = {"kind": "x"}
@@ -66,6 +67,18 @@ def test_a_new_stream_goes_where_least_waits_and_never_to_a_congested_link_if_an
     assert mux.open(TARGET).link == busy.link
     mux.pause(busy.link)
     assert mux.open(TARGET).link != busy.link, "all congested: the least queued again"
+
+
+def test_very_many_new_streams_are_shared_out_by_number() -> None:
+    pair = with_links(2)
+    mux = pair.dialler.mux
+    for link in (0, 1):
+        mux.pause(link)
+    for n in range(10 * MANY_STREAMS):
+        mux.write(mux.open(TARGET), b"x" * (1 + n % 1_000))
+    counts = [sum(stream.link == link for stream in mux.streams.values()) for link in (0, 1)]
+    assert abs(counts[0] - counts[1]) <= MANY_STREAMS
+    assert mux.table[0].sender.queued_bytes == counts[0] * QUANTUM_BYTES
 
 
 def test_a_paused_link_sends_control_only() -> None:
