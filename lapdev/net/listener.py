@@ -169,5 +169,5 @@ async def dial(
                 )
             case InheritedAddress():
                 raise ConfigError(f"{where} can be listened on, not dialled")
-    except OSError as exc:
+    except (OSError, ValueError) as exc:  # ValueError: a name that cannot be encoded (RFC 5890)
         raise dial_failure(where, exc) from exc

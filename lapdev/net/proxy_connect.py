@@ -36,7 +36,7 @@ async def connect_through(
             proxy.port,
             ssl=way.context() if proxy.tls else None,
         )
-    except OSError as exc:
+    except (OSError, ValueError) as exc:
         raise dial_failure(f"the proxy {proxy}", exc) from exc
     try:
         await asking.answered

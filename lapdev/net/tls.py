@@ -153,8 +153,10 @@ def client_context(ca_file: str = "") -> ssl.SSLContext:
     return context
 
 
-def dial_failure(where: object, error: OSError) -> ConnectFailed:
+def dial_failure(where: object, error: OSError | ValueError) -> ConnectFailed:
     """Why nothing can be dialled there, and what to do about it."""
+    if not isinstance(error, OSError):
+        return ConnectFailed(f"cannot connect to {where}: that is no host name")
     if not isinstance(error, ssl.SSLError):
         return ConnectFailed(f"cannot connect to {where}: {error.strerror or error}")
     if not isinstance(error, ssl.SSLCertVerificationError):

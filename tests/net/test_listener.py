@@ -13,6 +13,7 @@ import pytest
 from lapdev.errors import ConfigError, ConnectFailed
 from lapdev.net.address import InheritedAddress, TcpAddress
 from lapdev.net.listener import bind_tcp, dial, listen
+from lapdev.net.way_out import WayOut
 
 
 class Greeting(asyncio.Protocol):
@@ -85,3 +86,10 @@ async def test_nobody_listening_is_connect_failed(tmp_path: Path) -> None:
         await dial(f"127.0.0.1:{port}", Collecting)
     with pytest.raises(ConnectFailed):
         await dial(f"unix:{tmp_path}/nobody", Collecting)
+
+
+@pytest.mark.parametrize("way", [None, WayOut(http_proxy="http://a..b:3128")])
+async def test_a_name_that_is_none_is_connect_failed(way: WayOut | None) -> None:
+    to = "http://cloud.example" if way else f"http://{'x' * 64}.example"
+    with pytest.raises(ConnectFailed, match="no host name"):
+        await dial(to, Collecting, way)
