@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from lapdev.account import data_dir, find_account, known_server, own_server
+from lapdev.account import data_dir, known_server, own_server
 from lapdev.client.completing import environments
-from lapdev.client.invocation import print_json, progress
+from lapdev.client.invocation import account_of, ca_file_option, print_json, progress
 from lapdev.client.rest import ApiError, Json, RestClient
 from lapdev.client.server_process import background_pid, stop_server
 from lapdev.client.up import read_application_here
@@ -25,6 +25,7 @@ from lapdev.errors import Conflict
 @click.option(
     "--token-file", metavar="FILE", help="File with the API token.  [env: LAPDEV_TOKEN_FILE]"
 )
+@ca_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def down(what: tuple[str, ...], everything: bool, as_json: bool, **given: Any) -> None:
     """Delete what `lapdev up` made of these FILEs, or the environments NAME; wait until it is gone.
@@ -36,7 +37,7 @@ def down(what: tuple[str, ...], everything: bool, as_json: bool, **given: Any) -
         raise click.UsageError("--all is every environment: name none")
     server = known_server(given["server"], os.environ)
     if server:
-        with RestClient(find_account(given["server"], given["token_file"], os.environ)) as client:
+        with RestClient(account_of(given)) as client:
             found = client.call("GET", "environments")["environments"]
             names = {e["name"] for e in found} if everything else names_of(what, found)
             deleted = _delete(client, found, names, quiet=as_json)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from lapdev.account import data_dir, find_account, known_server
+from lapdev.account import data_dir, known_server
 from lapdev.client.application_files import (
     COMPOSE_NAMES,
     KUSTOMIZATIONS,
@@ -19,7 +19,7 @@ from lapdev.client.application_files import (
     read_application,
 )
 from lapdev.client.completing import clusters
-from lapdev.client.invocation import print_json, progress
+from lapdev.client.invocation import account_of, ca_file_option, print_json, progress
 from lapdev.client.rest import Json, RestClient
 from lapdev.client.server_process import ensure_server
 from lapdev.client.shown import print_previews
@@ -90,6 +90,7 @@ class _FilesChangedError(Exception):
 @click.option(
     "--token-file", metavar="FILE", help="File with the API token.  [env: LAPDEV_TOKEN_FILE]"
 )
+@ca_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def up(files: tuple[str, ...], **given: Any) -> None:
     """Bring an application up: FILEs of Kubernetes YAML or Compose, or a folder of them.
@@ -109,7 +110,7 @@ def up(files: tuple[str, ...], **given: Any) -> None:
     )
     application = wish.read()  # before a server is started: most mistakes are here
     use_server(given["server"], given["isolation"])
-    with RestClient(find_account(given["server"], given["token_file"], os.environ)) as client:
+    with RestClient(account_of(given)) as client:
         if given["watch"]:
             _watch(client, wish, application)
         else:

@@ -97,7 +97,7 @@ class Devbox:
             environment=state.environment_name if state else "",
             namespace=state.namespace if state else "",
             connected=self.session.connected and state is not None,
-            error=error.detail if error else "",
+            error=_in_words(error) if error else "",
             services=[asdict(service) for service in state.services] if state else [],
             intercepts=[asdict(item) for item in state.intercepts] if state else [],
         )
@@ -111,6 +111,10 @@ class Devbox:
 
     def _changed(self) -> None:
         self._on_change(self.status())
+
+
+def _in_words(error: LapdevError) -> str:
+    return f"{error.detail} ({error.hint})" if error.hint else error.detail
 
 
 async def run(settings: DevboxSettings, report: Report = lambda _: None) -> None:

@@ -40,6 +40,11 @@ server_option = click.option(
 token_file_option = click.option(
     "--token-file", metavar="FILE", help="File with the API token.  [env: LAPDEV_TOKEN_FILE]"
 )
+ca_file_option = click.option(
+    "--ca-file",
+    metavar="FILE",
+    help="Authorities to believe beside the machine's own.  [env: LAPDEV_CA_FILE]",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -49,6 +54,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.option("--proxy", metavar="HOST:PORT", help="Where the proxy listens; default: a free port.")
 @server_option
 @token_file_option
+@ca_file_option
 @json_option
 def connect(background: bool, as_json: bool, **given: str | None) -> None:
     """Hold the link to an environment until Ctrl-C, or `lapdev devbox disconnect`."""
@@ -66,6 +72,7 @@ def connect(background: bool, as_json: bool, **given: str | None) -> None:
 @environment_option
 @server_option
 @token_file_option
+@ca_file_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(environment: str | None, command: tuple[str, ...], **given: str | None) -> None:
     """Run COMMAND with its HTTP going to the environment's services by name.

@@ -7,10 +7,12 @@ No environment is needed. What is printed on standard output is for scripts: the
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -20,7 +22,7 @@ import click
 from lapdev import log
 from lapdev.account import Account, find_account, state_dir
 from lapdev.devbox.app import dial_error, uplink_options
-from lapdev.devbox.commands import server_option, token_file_option
+from lapdev.devbox.commands import ca_file_option, server_option, token_file_option
 from lapdev.devbox.exposing import Exposer, Exposing, Reports, exposure_key
 from lapdev.errors import ConfigError, LapdevError
 from lapdev.model import ExposureKind
@@ -43,6 +45,7 @@ from lapdev.wire.control import ExposureState, RequestSeen
 )
 @server_option
 @token_file_option
+@ca_file_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event.")
 def expose(target: str, name: str | None, port: int | None, **given: Any) -> None:
     """Give a program on this machine a preview URL until Ctrl-C.
@@ -86,13 +89,15 @@ def _kind(tcp: bool, udp: bool) -> ExposureKind:
     return ExposureKind.TCP if tcp else ExposureKind.HTTP
 
 
-async def run(exposing: Exposing, account: Account, reports: Reports, links: int = 1) -> None:
-    """Exposed until SIGTERM or SIGINT.
+async def run(exposing: Exposing, account: Account, reports: Printed, links: int = 1) -> None:
+    """Exposed until SIGTERM or SIGINT, or until the terminal is closed.
 
     Raises:
         LapdevError: the cloud does not take the token, or will not expose this.
+        BrokenPipeError: nobody reads any more what is printed.
     """
-    with stop_signals() as stop:
+    with stop_signals(hang_up=True) as stop:
+        reports.on_unheard = stop.set
         async with Tasks() as tasks:
             exposer = Exposer(exposing, tasks, reports)
             uplink = Uplink(uplink_options(account, links), exposer)
@@ -109,6 +114,8 @@ async def run(exposing: Exposing, account: Account, reports: Reports, links: int
                 error: LapdevError = exposer.failed.result()
                 raise error
             await exposer.end()
+    if reports.unheard:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def target_address(text: str) -> TcpAddress:
@@ -132,36 +139,55 @@ def target_address(text: str) -> TcpAddress:
     return found
 
 
-class JsonLines(Reports):
+class Printed(Reports):
+    """Reports that are printed."""
+
+    def __init__(self) -> None:
+        self.unheard = False
+        """Whoever read it has gone."""
+        self.on_unheard: Callable[[], object] = lambda: None
+
+    def print(self, text: str, *, err: bool = False) -> None:
+        """A line more. One that cannot be written is lost, and the exposure goes on."""
+        try:
+            click.echo(text, err=err)
+        except BrokenPipeError:
+            self.unheard = True
+            self.on_unheard()
+        except OSError:
+            return  # a full disk
+
+
+class JsonLines(Printed):
     """One object a line for each event."""
 
     def exposed(self, state: ExposureState) -> None:
-        _line("exposed", **asdict(state))
+        self._line("exposed", **asdict(state))
 
-    def disconnected(self, reason: str) -> None:
-        _line("disconnected", error=reason)
+    def disconnected(self, reason: str, hint: str = "") -> None:
+        self._line("disconnected", error=reason, hint=hint)
 
     def target_lost(self, reason: str) -> None:
-        _line("target_lost", error=reason)
+        self._line("target_lost", error=reason)
 
     def target_found(self) -> None:
-        _line("target_found")
+        self._line("target_found")
 
     def requests(self, seen: tuple[RequestSeen, ...], more: int) -> None:
         for request in seen:
-            _line("request", **asdict(request))
+            self._line("request", **asdict(request))
         if more:
-            _line("requests_left_out", count=more)
+            self._line("requests_left_out", count=more)
+
+    def _line(self, event: str, **fields: object) -> None:
+        self.print(json.dumps({"event": event, **fields}))
 
 
-def _line(event: str, **fields: object) -> None:
-    click.echo(json.dumps({"event": event, **fields}))
-
-
-class Shown(Reports):
+class Shown(Printed):
     """For people: the address on standard output, all else on standard error."""
 
     def __init__(self, exposing: Exposing, terminal: bool) -> None:
+        super().__init__()
         self._exposing = exposing
         self._terminal = terminal
         self._url = ""
@@ -170,32 +196,35 @@ class Shown(Reports):
     def exposed(self, state: ExposureState) -> None:
         if state.url != self._url:
             self._url = state.url
-            click.echo(state.url)
+            self.print(state.url)
             if self._terminal:
-                _say(f"It leads to {self._exposing.target}. Ctrl-C ends it.")
+                self._say(f"It leads to {self._exposing.target}. Ctrl-C ends it.")
         elif self._down:
-            _say("connected again")
+            self._say("connected again")
         self._down = ""
         if state.problem:
-            _say(f"nobody can reach it: {state.problem}")
+            self._say(f"nobody can reach it: {state.problem}")
 
-    def disconnected(self, reason: str) -> None:
+    def disconnected(self, reason: str, hint: str = "") -> None:
         if reason != self._down:
             self._down = reason
-            _say(f"not connected: {reason}; trying again")
+            self._say(f"not connected: {reason}; trying again{f' ({hint})' if hint else ''}")
 
     def target_lost(self, reason: str) -> None:
         told = "cut off" if self._exposing.port_only else "told so on a page"
-        _say(f"{self._exposing.target}: {reason}; visitors are {told} meanwhile")
+        self._say(f"{self._exposing.target}: {reason}; visitors are {told} meanwhile")
 
     def target_found(self) -> None:
-        _say(f"{self._exposing.target} answers")
+        self._say(f"{self._exposing.target} answers")
 
     def requests(self, seen: tuple[RequestSeen, ...], more: int) -> None:
         for request in seen:
-            click.echo(request_line(request, datetime.now().astimezone()))
+            self.print(request_line(request, datetime.now().astimezone()))
         if more:
-            click.echo(f"          and {more} more")
+            self.print(f"          and {more} more")
+
+    def _say(self, text: str) -> None:
+        self.print(text, err=True)
 
 
 def request_line(request: RequestSeen, now: datetime) -> str:
@@ -213,7 +242,3 @@ def request_line(request: RequestSeen, now: datetime) -> str:
 def printable(text: str) -> str:
     """A stranger's text with nothing in it that a terminal would obey."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)

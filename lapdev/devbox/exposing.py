@@ -75,8 +75,8 @@ class Reports:
     def exposed(self, state: ExposureState) -> None:
         """It has its address. Again after each reconnect."""
 
-    def disconnected(self, reason: str) -> None:
-        """The cloud cannot be reached now; it is tried again."""
+    def disconnected(self, reason: str, hint: str = "") -> None:
+        """The cloud cannot be reached now; it is tried again. `hint`: what may help, if known."""
 
     def target_lost(self, reason: str) -> None:
         """Nothing accepts connections at the address."""
@@ -112,18 +112,26 @@ class Exposer:
     def dial_failed(self, error: LapdevError) -> None:
         """The cloud was not reached, for this reason."""
         if isinstance(error, LoginRequired):
-            self._fail(error)
+            self.fail(error)
         else:
-            self._reports.disconnected(error.detail)
+            self._reports.disconnected(error.detail, error.hint)
+
+    def fail(self, error: LapdevError) -> None:
+        """It cannot go on."""
+        if not self.failed.done():
+            self.failed.set_result(error)
 
     async def end(self) -> None:
         """The cloud has been told that this is over, if it can be reached."""
-        tunnel, state = self._tunnel, self.state
-        if tunnel is None or state is None or not tunnel.connected:
+        tunnel = self._tunnel
+        if tunnel is None or not tunnel.connected:
             return
         try:
             async with asyncio.timeout(END_TIMEOUT):
-                await tunnel.call(EndExposure(state.id))
+                # Asked for already, it is stored there: with the answer we know as what.
+                await self._known.wait()
+                if self.state is not None:
+                    await tunnel.call(EndExposure(self.state.id))
         except (LapdevError, TimeoutError):
             return  # it forgets by itself, later
 
@@ -162,9 +170,9 @@ class Exposer:
                     raise CallFailed("the cloud's answer is not about an exposure")
             except CallFailed as exc:
                 if self.state is None:
-                    self._fail(exc)
+                    self.fail(exc)
                     return
-                self._reports.disconnected(exc.detail)
+                self._reports.disconnected(exc.detail, exc.hint)
                 await asyncio.sleep(ANNOUNCE_AGAIN)
             except LapdevError:
                 return  # the link went down again: `tunnel_up` comes back here
@@ -173,10 +181,6 @@ class Exposer:
                 self._known.set()
                 self._reports.exposed(answer)
                 return
-
-    def _fail(self, error: LapdevError) -> None:
-        if not self.failed.done():
-            self.failed.set_result(error)
 
     async def _serve(self, stream: Stream, target: Target) -> None:
         # A visitor who waited may come before the answer that names the id.

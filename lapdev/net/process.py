@@ -12,16 +12,22 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def stop_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM or SIGINT sets, while the block runs."""
+def stop_signals(*, hang_up: bool = False) -> Iterator[asyncio.Event]:
+    """An event that SIGTERM or SIGINT sets, while the block runs.
+
+    With `hang_up` SIGHUP does, too: a terminal that is closed. Not below nohup, which ignores it.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in STOP_SIGNALS:
+    numbers = list(STOP_SIGNALS)
+    if hang_up and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         loop.add_signal_handler(number, stop.set)
     try:
         yield stop
     finally:
-        for number in STOP_SIGNALS:
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 

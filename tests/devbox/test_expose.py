@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from datetime import UTC, datetime
 
@@ -61,15 +62,15 @@ def test_the_address_alone_is_on_standard_output(capsys: pytest.CaptureFixture[s
     shown = Shown(exposing(3000), terminal=False)
     shown.target_lost("nothing listens there")
     shown.exposed(STATE)
-    shown.disconnected("gone")
-    shown.disconnected("gone")
+    shown.disconnected("gone", "look there")
+    shown.disconnected("gone", "look there")
     shown.exposed(STATE)
     shown.target_found()
     out, err = capsys.readouterr()
     assert out == "http://web-x.lapdev.localhost:8080\n"
     assert err.splitlines() == [
         "127.0.0.1:3000: nothing listens there; visitors are told so on a page meanwhile",
-        "not connected: gone; trying again",
+        "not connected: gone; trying again (look there)",
         "connected again",
         "127.0.0.1:3000 answers",
     ]
@@ -133,3 +134,21 @@ def test_with_json_everything_is_an_object_on_a_line(capsys: pytest.CaptureFixtu
     ]
     assert found[0]["url"] == STATE.url
     assert found[4]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [(BrokenPipeError(errno.EPIPE, "Broken pipe"), True), (OSError(errno.ENOSPC, "full"), False)],
+)
+def test_it_ends_when_nobody_reads_and_goes_on_when_the_disk_is_full(
+    error: OSError, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(text: str, err: bool) -> None:
+        raise error
+
+    monkeypatch.setattr("click.echo", failing)
+    for reports in (JsonLines(), Shown(exposing(3000), terminal=True)):
+        told: list[bool] = []
+        reports.on_unheard = lambda told=told: told.append(True)  # type: ignore[misc]
+        reports.exposed(STATE)
+        assert (reports.unheard, bool(told)) == (ends, ends)

@@ -167,6 +167,24 @@ async def test_the_end_is_told_and_a_cloud_that_does_not_answer_is_not_waited_fo
         assert type(said[-1]).__name__ == "EndExposure"
 
 
+async def test_what_was_asked_for_is_ended_though_its_answer_was_still_to_come(
+    tmp_path: Path,
+) -> None:
+    async with connected(tmp_path) as ends, Tasks() as tasks:
+        exposer = Exposer(exposing(1), tasks, Reports())
+        said: list[Message] = ends.acceptor.watcher.calls
+        ends.acceptor.watcher.answer = lambda message: STATE
+        ends.acceptor.watcher.gate.clear()
+        ends.tunnel._handler = exposer
+        exposer.tunnel_up(ends.tunnel)
+        await ends.acceptor.watcher.wait_until(lambda watcher: len(said) == 1)
+        ending = tasks.spawn(exposer.end(), "end")
+        assert exposer.state is None
+        ends.acceptor.watcher.gate.set()
+        await ending
+        assert type(said[-1]).__name__ == "EndExposure"
+
+
 def test_a_key_is_this_machines_and_the_things_own(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     key = exposure_key(here, ExposureKind.HTTP, "web")

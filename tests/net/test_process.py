@@ -21,6 +21,26 @@ async def test_a_stop_signal_sets_the_event() -> None:
             await stop.wait()
 
 
+async def test_a_terminal_that_goes_is_a_stop_where_that_is_asked_for() -> None:
+    with stop_signals(hang_up=True) as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(5):
+            await stop.wait()
+
+
+async def test_below_nohup_a_terminal_may_go() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals(hang_up=True) as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)  # signals are handled in order of their numbers
+            async with asyncio.timeout(5):
+                await stop.wait()
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     ("before", "then", "happened"),
     [(True, True, "asked"), (True, False, "gone"), (False, False, "asked")],

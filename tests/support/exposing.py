@@ -38,7 +38,7 @@ class Recorded(Reports):
     def exposed(self, state: ExposureState) -> None:
         self._note("exposed")
 
-    def disconnected(self, reason: str) -> None:
+    def disconnected(self, reason: str, hint: str = "") -> None:
         self._note("disconnected")
 
     def target_lost(self, reason: str) -> None:
