@@ -194,7 +194,9 @@ async def run(settings: EmbeddedSettings) -> None:
         LapdevError: it could not start.
     """
     supervisor = Supervisor(settings)
-    with stop_signals() as stop:
+    asked = asyncio.Event()
+    # SIGHUP is ours from the first moment to the last: by itself it would end everything at once.
+    with stop_signals() as stop, on_hang_up(asked.set, stop.set):
         try:
             async with Tasks() as tasks:
                 starting = tasks.spawn(_start(supervisor), "start")
@@ -204,14 +206,18 @@ async def run(settings: EmbeddedSettings) -> None:
                     if (error := starting.result()) is not None:
                         raise error
                     notify_ready(settings.ready_fd)
-
-                    def replace() -> None:
-                        tasks.spawn(supervisor.replace_cloud(), "replace the cloud")
-
-                    with on_hang_up(replace, stop.set):
-                        await stopping
+                    tasks.spawn(_replace(supervisor, asked), "replace the cloud")
+                    await stopping
         finally:
             await supervisor.aclose()
+
+
+async def _replace(supervisor: Supervisor, asked: asyncio.Event) -> None:
+    """Whenever it is asked for. Asked for before everything has started, it is done then."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        await supervisor.replace_cloud()
 
 
 async def _start(supervisor: Supervisor) -> LapdevError | None:
