@@ -1,7 +1,8 @@
 """Fuzzing without an end in sight: `python -m tests.fuzz --minutes 30` (or `make fuzz ARGS=…`).
 
-Half of the time goes to mutated messages, half to two ends against each other. The seed is printed
-first; a finding prints its own and ends the run with status 1.
+A third of the time each goes to mutated messages, to two ends against each other, and to the same
+over real sockets that break. The seed is printed first; a finding prints its own and ends the run
+with status 1.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from typing import Protocol
 
+from tests.fuzz import sockets
 from tests.fuzz.frames import FrameFuzz
 from tests.fuzz.two_ends import run
 
 SLICE = 5.0
-"""Seconds one kind of fuzzing runs before it is the other's turn."""
+"""Seconds one kind of fuzzing runs before it is another's turn."""
+
+
+class Lossy(Protocol):
+    losses: int
 
 
 def main() -> int:
@@ -25,10 +32,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
     parser.add_argument("--sessions", type=int, help="only that many sessions, from --seed on")
+    parser.add_argument("--sockets", action="store_true", help="those over real sockets")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     if arguments.sessions:
-        return _guarded(lambda: _sessions(arguments.seed, arguments.sessions))
+        kind = sockets.run if arguments.sockets else run
+        return _guarded(lambda: _sessions(kind, arguments.seed, arguments.sessions))
     return _guarded(lambda: _for_minutes(arguments.seed, arguments.minutes))
 
 
@@ -41,14 +50,14 @@ def _guarded(work: Callable[[], str]) -> int:
     return 0
 
 
-def _sessions(seed: int, count: int) -> str:
-    losses = sum(run(number).losses for number in range(seed, seed + count))
+def _sessions(kind: Callable[[int], Lossy], seed: int, count: int) -> str:
+    losses = sum(kind(number).losses for number in range(seed, seed + count))
     return f"{count} sessions, {losses} losses"
 
 
 def _for_minutes(seed: int, minutes: float) -> str:
     end = time.monotonic() + minutes * 60
-    sessions = losses = moves = 0
+    sessions = losses = moves = real = cuts = 0
     frames = FrameFuzz(seed)
     while time.monotonic() < end:
         until = min(time.monotonic() + SLICE, end)
@@ -59,9 +68,13 @@ def _for_minutes(seed: int, minutes: float) -> str:
         until = min(time.monotonic() + SLICE, end)
         while time.monotonic() < until:
             frames.step()
+        until = min(time.monotonic() + SLICE, end)
+        while time.monotonic() < until:
+            cuts += sockets.run(seed + real).losses
+            real += 1
     return (
         f"{sessions} sessions with {losses} losses and {moves} moves; {frames.inputs} messages, "
-        f"{len(frames.outcomes)} outcomes"
+        f"{len(frames.outcomes)} outcomes; {real} sessions over sockets with {cuts} cuts"
     )
 
 
