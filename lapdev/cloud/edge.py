@@ -19,7 +19,14 @@ from lapdev.cloud.refusals import told
 from lapdev.cloud.stamp import stamp
 from lapdev.cloud.upstreams import leave_tunnel, open_upstream, upstreams_of
 from lapdev.cloud.ways import Ways
-from lapdev.errors import AnswerTimeout, LapdevError, NoRoute, NotReady, StreamRefused
+from lapdev.errors import (
+    AnswerTimeout,
+    ConnectFailed,
+    LapdevError,
+    NoRoute,
+    NotReady,
+    StreamRefused,
+)
 from lapdev.log import AccessLine, AccessLog
 from lapdev.model import EnvironmentId, ExposureId
 from lapdev.net.error_page import respond_error
@@ -60,7 +67,7 @@ class _Request:
     def explained(self, error: Exception) -> LapdevError:
         """What the visitor is told."""
         found = told(error)
-        if isinstance(self.target, ExposureTarget):
+        if isinstance(self.target, ExposureTarget) and isinstance(found, ConnectFailed):
             found.hint = found.hint or ASK_THE_OWNER
         return found
 

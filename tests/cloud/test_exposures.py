@@ -75,6 +75,21 @@ async def test_nothing_listens_yet_and_then_something_does(tmp_path: Path) -> No
             assert (await devbox.get(cloud)).status_code == 200
 
 
+async def test_a_program_that_hangs_up_is_not_called_one_that_does_not_run(tmp_path: Path) -> None:
+    async def hang_up(connection: AppConnection) -> None:
+        await connection.read_head()
+        connection.writer.transport.abort()
+
+    async with (
+        recording_app(hang_up) as app,
+        running_cloud(tmp_path) as cloud,
+        exposing_devbox(cloud, exposing(app.port)) as devbox,
+    ):
+        answer = await devbox.get(cloud)
+        assert (answer.status_code, answer.json()["error"]["cause"]) == (502, "upstream_closed")
+        assert "start it" not in answer.json()["error"]["hint"]
+
+
 async def test_a_websocket_reaches_the_program(tmp_path: Path) -> None:
     async def switch(connection: AppConnection) -> None:
         await connection.read_head()
