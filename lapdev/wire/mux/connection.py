@@ -27,6 +27,7 @@ from lapdev.wire.mux.frames import (
 from lapdev.wire.mux.link import Link
 from lapdev.wire.mux.liveness import LivenessOptions, Verdict
 from lapdev.wire.mux.moves import Moves
+from lapdev.wire.mux.openings import Openings
 from lapdev.wire.mux.receive import receive
 from lapdev.wire.mux.seen import SeenIds
 from lapdev.wire.mux.sender import Sender
@@ -48,7 +49,8 @@ class MuxOptions:
     """What a session holds unread at most."""
     max_streams: int = 16_384
     max_pending: int = 256
-    """Streams the peer opened that nobody has accepted or refused yet."""
+    """Streams that one end opened and the other has neither accepted nor refused yet. More wait at
+    their opener; an opener that does not wait is refused."""
     credit_delay: float = 1.0
     """When consumption below an eighth of the window is told: it frees the peer's memory."""
     liveness: LivenessOptions = field(default_factory=LivenessOptions)
@@ -85,6 +87,7 @@ class MuxConnection:
         """The stream ids the peer has used."""
         self.pending = 0
         """Streams of the peer that are neither accepted nor reset."""
+        self._openings = Openings(options.max_pending)
         self._first_settled = -1
         self.link(0)
 
@@ -169,6 +172,10 @@ class MuxConnection:
         if not state.live:
             return []
         state.pongs_due = 0
+        while stream := self._openings.next():
+            stream.link = self._pick_link()
+            self.send_open(stream)
+            self.sender_of(stream).schedule(stream)
         return state.sender.messages(
             0 if state.congested else data_bytes,
             streams=state.settled,
@@ -210,7 +217,17 @@ class MuxConnection:
         for number in self.links:
             state = self.table[number]
             state.liveness.probe(now)
-            state.sender.control(encode(FrameType.PING, int(now * 1000)))
+            state.ping(now)
+
+    def ping(self, now: float) -> None:
+        """The peer is asked on every link for a word; see `echoed`."""
+        for number in self.links:
+            self.table[number].ping(now)
+
+    @property
+    def echoed(self) -> bool:
+        """On every link the peer has answered the last PING: it has seen all that left before."""
+        return all(self.table[number].pongs >= self.table[number].pings for number in self.links)
 
     # Streams
 
@@ -228,7 +245,8 @@ class MuxConnection:
         stream.link = self._pick_link()
         self.next_stream_id += 2
         self.streams[stream.stream_id] = stream
-        self.send_open(stream)
+        if self._openings.begin(stream):
+            self.send_open(stream)
         return stream
 
     def accept(self, stream: MuxStream) -> None:
@@ -296,11 +314,15 @@ class MuxConnection:
             # Both directions have ended, and only this end's owner has not read all: the peer may
             # have forgotten the stream, and would leave a RESET without its answer.
             self.discard(stream)
+        elif stream.unopened:
+            self.forget(stream)
         else:
             self.abort(stream, cause or "reset", detail)
 
     def forget(self, stream: MuxStream) -> None:
         """The stream is gone from this end, without a word to the peer."""
+        stream.unopened = False
+        self.answered(stream)
         if self.streams.pop(stream.stream_id, None) is not None and not stream.reset_cause:
             if not stream.local and not stream.accepted:
                 self.pending -= 1
@@ -367,6 +389,10 @@ class MuxConnection:
     def sender_of(self, stream: MuxStream) -> Sender:
         return self.table[stream.link].sender
 
+    def answered(self, stream: MuxStream) -> None:
+        """The peer has accepted or refused our stream, or will hear that it is over."""
+        self._openings.answered(stream)
+
     def send_open(self, stream: MuxStream) -> None:
         self._send_stream_frame(stream, stream.open_frame)
 
@@ -383,6 +409,7 @@ class MuxConnection:
         """The RESET itself, which the peer answers or which answers the peer's."""
         if not stream.local and not stream.accepted:
             self.pending -= 1
+        self.answered(stream)
         stream.reset_cause = _cut(cause, MAX_CAUSE_BYTES)
         stream.reset_detail = _cut(detail, MAX_DETAIL_BYTES)
         stream.drop_unsent()

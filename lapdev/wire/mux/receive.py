@@ -82,6 +82,7 @@ def _on_accept(
         raise violation(f"ACCEPT of stream {frame[1]}")
     stream.accepted = True
     stream.open_frame = b""
+    connection.answered(stream)
     if not stream.reset_cause:
         stream.send_limit = max(stream.send_limit, frame[2])
         link.sender.schedule(stream)
@@ -194,6 +195,7 @@ def _on_ping(connection: MuxConnection, link: Link, frame: list[Any], events: li
 
 def _on_pong(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
     # Any byte is a sign of life: `heard` has taken note of it.
+    link.pongs += 1
     link.round_trip.answered(frame[1], connection.now, link.received)
 
 

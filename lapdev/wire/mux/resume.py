@@ -69,7 +69,7 @@ def resume_frames(connection: MuxConnection, links: frozenset[int]) -> list[byte
     session.grant()
     entries = []
     for stream in connection.streams.values():
-        if stream.link not in links:
+        if stream.link not in links or stream.unopened:
             continue
         stream.grant()
         stream.accept_told = stream.accepted
@@ -149,6 +149,7 @@ def _go_on(
     if stream.local and flags & ACCEPTED and not stream.accepted:
         stream.accepted = True
         stream.open_frame = b""
+        connection.answered(stream)
         events.append(StreamAccepted(stream))
     if not stream.local and stream.accepted and not stream.accept_told:
         connection.send_accept(stream)  # accepted after our own list was made
@@ -167,6 +168,8 @@ def _open_again(connection: MuxConnection, stream: MuxStream) -> None:
         return
     if stream.accepted or stream.received:
         raise violation(f"RESUME: stream {stream.stream_id} was opened, and is unknown")
+    if stream.unopened:
+        return
     stream.rewind(0)
     connection.send_open(stream)
     connection.sender_of(stream).schedule(stream)

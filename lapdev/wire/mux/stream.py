@@ -80,6 +80,7 @@ class MuxStream:
         "send_limit",
         "sent",
         "stream_id",
+        "unopened",
         "wake_below",
         "window",
     )
@@ -97,6 +98,8 @@ class MuxStream:
         """The opener has been, or is being, told on the connection of the hour."""
         self.open_frame = b""
         """The OPEN, until the peer is known to have it."""
+        self.unopened = False
+        """It is ours, and waits until the peer has answered earlier ones."""
         # Sending
         self.acked = 0
         self.sent = 0
@@ -124,7 +127,7 @@ class MuxStream:
         self.discarding = False
         """The owner wants nothing more: what comes is dropped."""
         self.patience = MAX_DISCARDED
-        """Bytes that are dropped, and earn credit, while the peer has still to get what we wrote."""
+        """Bytes that are dropped, and earn credit, while the peer has yet to get what we wrote."""
         # Ending
         self.reset_cause = ""
         """Not empty: this end has reset the stream and waits for the peer's RESET."""
@@ -148,7 +151,7 @@ class MuxStream:
     @property
     def sendable(self) -> bool:
         """Something could leave now, were it for this stream alone."""
-        if self.reset_cause:
+        if self.reset_cause or self.unopened:
             return False
         if self.datagrams:
             return True

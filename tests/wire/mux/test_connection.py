@@ -201,20 +201,45 @@ def test_a_reset_is_answered_also_by_who_has_both_ends_and_only_not_read_them() 
 
 
 def test_row_62_streams_that_nobody_accepts_are_refused_past_256() -> None:
+    peer = MuxConnection(dialler=False, options=MuxOptions())
+    peer.attach(0, 0.0, resumed=False)
+    many = b"".join(encode(FrameType.OPEN, 2 * n + 1, {}, 0) for n in range(300))
+    opened = [e.stream for e in peer.receive_data(0, many) if isinstance(e, StreamOpened)]
+    assert len(opened) == 256
+    refusals = [frame for message in peer.data_to_send(0) for frame in decode(message)]
+    assert [frame[3] for frame in refusals] == ["too_many_pending"] * 44
+    for stream in opened:
+        peer.accept(stream)
+    assert len(peer.receive_data(0, encode(FrameType.OPEN, 1001, {}, 0))) == 1
+
+
+def test_more_streams_than_may_be_pending_wait_at_their_opener_and_all_of_them_come() -> None:
     pair = Pair()
     pair.acceptor.accepting = False
-    for _ in range(300):
-        pair.dialler.mux.open(TARGET)
+    streams = [pair.dialler.mux.open(TARGET) for _ in range(600)]
+    for stream in streams:
+        pair.dialler.mux.write(stream, b"%d" % stream.stream_id)
+    for stream in streams[400:500]:
+        pair.dialler.mux.reset(stream, "aborted")
+    for stream in streams[500:]:
+        pair.dialler.mux.finish(stream)
     pair.settle()
     assert len(pair.acceptor.opened) == 256
-    causes = {event.cause for event in pair.dialler.happened(StreamEnded)}  # type: ignore[union-attr]
-    assert causes == {"too_many_pending"}
-    assert len(pair.dialler.happened(StreamEnded)) == 44
-    for stream in pair.acceptor.opened:
-        pair.acceptor.mux.accept(stream)
-    pair.dialler.mux.open(TARGET)
+    pair.cut()
+    pair.connect()
     pair.settle()
-    assert len(pair.acceptor.opened) == 257
+    assert len(pair.acceptor.opened) == 256
+    pair.acceptor.mux.reset(pair.acceptor.opened[0], "busy")
+    for stream in pair.acceptor.opened[1:]:
+        pair.acceptor.mux.accept(stream)
+    pair.acceptor.accepting = True
+    pair.settle()
+    assert [stream.stream_id for stream in pair.acceptor.opened] == [
+        stream.stream_id for stream in (*streams[:400], *streams[500:])
+    ]
+    assert all(content == b"%d" % number for number, content in pair.acceptor.received.items())
+    assert pair.acceptor.ended == {stream.stream_id for stream in streams[500:]}
+    assert len(pair.dialler.happened(StreamEnded)) == 1
 
 
 def test_row_62_streams_past_the_limit_are_refused_and_our_own_are_not_begun() -> None:

@@ -70,7 +70,7 @@ def test_a_new_stream_goes_where_least_waits_and_never_to_a_congested_link_if_an
 
 
 def test_very_many_new_streams_are_shared_out_by_number() -> None:
-    pair = with_links(2)
+    pair = with_links(2, MuxOptions(max_pending=100_000))
     mux = pair.dialler.mux
     for link in (0, 1):
         mux.pause(link)
