@@ -13,12 +13,22 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 from lapdev.log import get_logger
 from lapdev.net.tasks import spawn
 
 ProtocolFactory = Callable[[], asyncio.BaseProtocol]
-Start = Callable[[ProtocolFactory, socket.socket], Awaitable[asyncio.Server]]
+
+
+class Serving(Protocol):
+    """A server on a listening socket."""
+
+    def close(self) -> None:
+        """Nothing is accepted any more; the socket is closed."""
+
+
+Start = Callable[[ProtocolFactory, socket.socket], Awaitable[Serving]]
 
 PAUSE = 0.1
 """Seconds until it is looked again."""
@@ -38,7 +48,7 @@ class Accepting:
         self._factory = factory
         self._start = start
         self._loop = asyncio.get_running_loop()
-        self._server: asyncio.Server | None = None
+        self._server: Serving | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._closed = False
         self._logged = -LOG_INTERVAL

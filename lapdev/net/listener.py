@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from lapdev.errors import ConfigError
-from lapdev.net.accepting import Accepting, ProtocolFactory
+from lapdev.net.accepting import Accepting, ProtocolFactory, Serving
 from lapdev.net.address import Address, InheritedAddress, TcpAddress, UnixAddress, parse_address
 from lapdev.net.proxy_connect import connect_through
-from lapdev.net.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, dial_failure
+from lapdev.net.tls import dial_failure
+from lapdev.net.tls_server import TlsServer
 from lapdev.net.way_out import WayOut
 
 BACKLOG = 1024
@@ -71,17 +72,12 @@ async def listen(
     if sock.family != socket.AF_UNIX and isinstance(where, TcpAddress):
         where = TcpAddress(where.host, sock.getsockname()[1])
 
-    async def start(guarded: ProtocolFactory, own: socket.socket) -> asyncio.Server:
+    async def start(guarded: ProtocolFactory, own: socket.socket) -> Serving:
         if own.family == socket.AF_UNIX:
             return await loop.create_unix_server(guarded, sock=own, backlog=BACKLOG)
-        return await loop.create_server(
-            guarded,
-            sock=own,
-            backlog=BACKLOG,
-            ssl=tls,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT if tls else None,
-            ssl_shutdown_timeout=SHUTDOWN_TIMEOUT if tls else None,
-        )
+        if tls is not None:
+            return TlsServer(guarded, own, tls)
+        return await loop.create_server(guarded, sock=own, backlog=BACKLOG)
 
     accepting = Accepting(sock, factory, start)
     await accepting.start()
