@@ -87,7 +87,7 @@ class Tunnel:
         self._calls = TunnelCalls(self._mux, self._answer, self.flush_soon)
         self._leaving: tuple[float, str] | None = None
         """When this process stops, and why: the peer is told on each new connection."""
-        self._idle: asyncio.Event | None = None
+        self._flushed: asyncio.Event | None = None  # for those who wait for a change
 
     @property
     def identity(self) -> Identity:
@@ -158,12 +158,12 @@ class Tunnel:
         self._say_leaving()
 
     async def wait_idle(self) -> None:
-        """No stream is open, or the session is over."""
-        if self.closed or not self._mux.streams:
-            return
-        if self._idle is None:
-            self._idle = asyncio.Event()
-        await self._idle.wait()
+        """No stream is open, or under way from before the peer heard `go_away`; or all is over."""
+        for _ in range(2):  # the peer has heard it on one link; what it had sent on others is here
+            self._mux.ping(self.loop.time())
+            self.flush_soon()
+            await self._until(lambda: self._mux.echoed)
+        await self._until(lambda: not self._mux.streams)
 
     async def aclose(self, reason: str = "") -> None:
         """The session is over at both ends. Idempotent; takes at most `close_timeout`."""
@@ -223,8 +223,8 @@ class Tunnel:
             if isinstance(mux_stream.owner, Stream):
                 self._guard(mux_stream.owner.lose, error)
         self._calls.end(error)
-        if self._idle is not None:
-            self._idle.set()
+        if self._flushed is not None:
+            self._flushed.set()
         self._guard(self._handler.tunnel_closed, self, error)
         self.on_down()
         for number in links:
@@ -323,6 +323,11 @@ class Tunnel:
 
     # Inside
 
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not self.closed and not condition():
+            self._flushed = self._flushed or asyncio.Event()
+            await self._flushed.wait()
+
     def _connection_gone(self, link: Link, error: Exception) -> None:
         number = link.number
         self._log("tunnel_lost", error, number)
@@ -376,9 +381,9 @@ class Tunnel:
             for mux_stream in self._mux.take_writable():
                 if isinstance(mux_stream.owner, Stream):
                     self._guard(mux_stream.owner.room_arrived)
-        if self._idle is not None and not self._mux.streams:
-            self._idle.set()
-            self._idle = None
+        if self._flushed is not None:
+            self._flushed.set()
+            self._flushed = None
         self._arm_timer()
 
     def _arm_timer(self) -> None:

@@ -143,3 +143,37 @@ async def test_a_peer_that_always_says_it_stops_gets_no_session_each_time(tmp_pa
             async with asyncio.timeout(0.1):
                 await watcher.wait_until(lambda seen: len(seen.up) == 3)
         assert ends.uplink._diallers[0]._drain_seconds == MOST_DRAIN
+
+
+async def test_a_stream_that_was_on_its_way_when_the_other_end_began_to_stop_is_served(
+    tmp_path: Path,
+) -> None:
+    async with connected(tmp_path, links=2) as ends, Tasks() as tasks:
+        while len(ends.tunnel.links) < 2:
+            await ends.tunnel.call(HELLO)
+        ends.watcher.serve = echoing
+        ways = [link.websocket._transport for link in ends.tunnel._links.values()]
+        for way in ways:
+            assert way is not None
+            way.pause_reading()
+        opened = []
+        for _ in range(2):
+            recorder = Recorder()
+            opened.append((ends.acceptor.tunnel.open_stream(TARGET, recorder), recorder))
+            opened[-1][0].write(b"hello")
+        heard = asyncio.Event()
+        ends.acceptor.server.on_draining = lambda _: heard.set()
+        draining = tasks.spawn(ends.uplink.drain(5.0), "drain")
+        await heard.wait()
+        assert not draining.done()
+        for way in ways:
+            assert way is not None
+            way.resume_reading()
+        for stream, recorder in opened:
+            await recorder.wait_until(lambda seen: seen.data == b"hello" or bool(seen.lost))
+            assert not recorder.lost
+            assert not draining.done()
+            stream.write_eof()
+            await recorder.wait_until(lambda seen: seen.eof)
+            stream.close()
+        await draining

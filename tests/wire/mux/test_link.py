@@ -71,3 +71,20 @@ def test_leaving_a_link_is_said_on_that_link() -> None:
         GoAwayReceived(GoAwayScope.PROCESS, 5, "stopping", 0),
         GoAwayReceived(GoAwayScope.LINK, 30, "moving", 1),
     ]
+
+
+def test_the_peer_has_seen_all_once_it_has_answered_the_last_ping_on_every_link() -> None:
+    pair = two_links()
+    mux = pair.dialler.mux
+    assert mux.echoed
+    mux.ping(1.0)
+    for end in pair.ends():
+        pair.flush(end)
+        pair.deliver(pair.dialler, 1, 0)
+        assert not mux.echoed, "one link is not all"
+    pair.settle()
+    assert mux.echoed
+    mux.ping(2.0)
+    pair.cut(1)
+    pair.settle()
+    assert mux.echoed, "what was asked on a lost link has no answer any more"
