@@ -9,6 +9,7 @@ can still finish. A session that is held is resumed in any case: what is in flig
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ OVERLOADED_SHARE = 0.90
 LATE = 0.25
 """A loop this late is behind with its work; for a second, and it counts."""
 LATE_LOOKS = 4
+GIVE_BACK_LOOKS = 8
+"""Two seconds: giving memory back takes a few milliseconds for every hundred MiB."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -41,19 +44,32 @@ class Pressure(IntEnum):
 class Overload:
     """The pressure of the hour. One a process; without `watched` it stays NONE."""
 
-    def __init__(self, limit: int, memory_used: Callable[[], int]) -> None:
-        """`limit` in bytes, 0 for none."""
+    def __init__(
+        self,
+        limit: int,
+        memory_used: Callable[[], int],
+        give_back: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`limit` in bytes, 0 for none. `give_back` returns to the kernel what is free: else the
+        allocator keeps what a crowd has needed, and it would never be over."""
         self.pressure = Pressure.NONE
         self.turned_away = 0
         """Requests, raw connections and sessions."""
         self._limit = limit
         self._memory_used = memory_used
+        self._give_back = give_back
         self._late = 0
+        self._looks_until_giving = 0
 
     def look(self, lateness: float = 0.0) -> None:
         """Measure, `lateness` seconds after it should have been done."""
         self._late = min(self._late + 1, LATE_LOOKS) if lateness > LATE else 0
         used = self._memory_used()
+        self._looks_until_giving = max(self._looks_until_giving - 1, 0)
+        if used > PRESSED_SHARE * self._limit > 0 and not self._looks_until_giving:
+            self._looks_until_giving = GIVE_BACK_LOOKS
+            self._give_back()
+            used = self._memory_used()
         pressure = Pressure.PRESSED if self._late >= LATE_LOOKS else Pressure.NONE
         if self._limit and used > OVERLOADED_SHARE * self._limit:
             pressure = Pressure.OVERLOADED
@@ -119,7 +135,14 @@ class Overload:
 
 def of_this_process() -> Overload:
     """Measures this process's resident memory against its control group or the machine."""
-    return Overload(memory_limit(), resident_bytes)
+    return Overload(memory_limit(), resident_bytes, _allocator_gives_back())
+
+
+def _allocator_gives_back() -> Callable[[], None]:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is None:
+        return lambda: None
+    return lambda: trim(0)
 
 
 def resident_bytes() -> int:

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from lapdev.errors import Overloaded
+from lapdev.net import overload as module
 from lapdev.net.exchange import Exchange
 from lapdev.net.http_server import HttpServer
 from lapdev.net.overload import Overload, Pressure, of_this_process, resident_bytes, watched
@@ -59,6 +60,43 @@ def test_a_loop_that_is_late_for_a_second_counts_as_pressed() -> None:
     assert overload.pressure is Pressure.PRESSED
     overload.look(0.1)
     assert overload.pressure is Pressure.NONE
+
+
+def test_f20_what_is_free_is_given_back_before_anybody_is_turned_away_and_not_all_the_time() -> (
+    None
+):
+    measured, given = Measured(), []
+
+    def give_back() -> None:
+        given.append(measured.used)
+        measured.used = min(measured.used, 50 * MIB)
+
+    overload = Overload(LIMIT, measured, give_back)
+    measured.used = 79 * MIB
+    overload.look()
+    assert not given
+    measured.used = 95 * MIB
+    overload.look()
+    assert given == [95 * MIB]
+    assert overload.pressure is Pressure.NONE
+    for _ in range(7):
+        measured.used = 95 * MIB
+        overload.look()
+        assert overload.pressure is Pressure.OVERLOADED
+    assert len(given) == 1
+    overload.look()
+    assert overload.pressure is Pressure.NONE
+
+
+def test_this_process_gives_back_what_it_has_freed() -> None:
+    # Small pieces, with one at the end that keeps the heap from shrinking by itself.
+    pieces = [bytearray(600) for _ in range(100_000)]
+    last = pieces.pop()
+    pieces.clear()
+    before = resident_bytes()
+    module._allocator_gives_back()()
+    assert resident_bytes() < before - 30 * MIB
+    assert last
 
 
 def test_each_change_is_one_line_in_the_log() -> None:
