@@ -171,9 +171,11 @@ def _error_of(answer: httpx.Response) -> LapdevError:
         fields = answer.json()["error"]
         cause, detail, hint = (str(fields[name]) for name in ("cause", "detail", "hint"))
     except (ValueError, KeyError, TypeError):
+        hint = "check that LAPDEV_SERVER names a lapdev server"
+        if answer.status_code == httpx.codes.BAD_REQUEST and answer.url.scheme == "http":
+            hint += "; does it speak https:// there?"
         return UpstreamError(
-            f"the server answered {answer.status_code} without an error of ours",
-            hint="check that LAPDEV_SERVER names a lapdev server",
+            f"the server answered {answer.status_code} without an error of ours", hint=hint
         )
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         return LoginRequired(detail, hint="set LAPDEV_TOKEN_FILE to a file with a valid token")

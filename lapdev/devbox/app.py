@@ -14,7 +14,7 @@ from lapdev.account import Account, find_account, state_dir
 from lapdev.devbox.proxy import Proxy
 from lapdev.devbox.session import Session
 from lapdev.devbox.state_file import DevboxStatus, StateFile, this_device
-from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, TunnelRefused
+from lapdev.errors import ConfigError, ConnectFailed, LapdevError, LoginRequired, TunnelRefused
 from lapdev.model import RoleName
 from lapdev.net.process import notify_ready
 from lapdev.net.tasks import Tasks
@@ -41,7 +41,9 @@ def uplink_options(account: Account, links: int = 1) -> UplinkOptions:
 
 
 def dial_error(error: Exception, server: str) -> LapdevError:
-    """A failed try in our words. LoginRequired: the next one will fare no better."""
+    """A failed try in our words. LoginRequired, ConfigError: the next will fare no better."""
+    if isinstance(error, ConfigError):
+        return error
     if isinstance(error, TunnelRefused) and error.answer_status in (401, 403):
         return LoginRequired(
             f"{server} does not take this token",
@@ -104,7 +106,7 @@ class Devbox:
 
     def _dial_failed(self, error: Exception) -> None:
         found = dial_error(error, self._account.server)
-        if isinstance(found, LoginRequired):
+        if isinstance(found, LoginRequired | ConfigError):
             self.session.fail(found)
         else:
             self.session.unreachable(found)

@@ -17,6 +17,7 @@ from pathlib import Path
 from lapdev.account import write_once
 from lapdev.errors import (
     CallFailed,
+    ConfigError,
     ConnectFailed,
     LapdevError,
     LoginRequired,
@@ -111,7 +112,8 @@ class Exposer:
 
     def dial_failed(self, error: LapdevError) -> None:
         """The cloud was not reached, for this reason."""
-        if isinstance(error, LoginRequired):
+        hopeless = isinstance(error, ConfigError) and self.state is None
+        if hopeless or isinstance(error, LoginRequired):
             self.fail(error)
         else:
             self._reports.disconnected(error.detail, error.hint)

@@ -117,7 +117,7 @@ def _require(path: str, setting: str, mark: bytes) -> None:
             f"{setting} {path}: {exc.strerror}", hint=f"check --{setting.replace('_', '-')}"
         ) from exc
     if mark not in content:
-        kind = "certificate" if setting == "tls_cert" else "private key"
+        kind = "private key" if setting == "tls_key" else "certificate"
         raise ConfigError(f"{setting} {path} holds no {kind}", hint="write it in PEM form")
     if b"ENCRYPTED" in content and setting == "tls_key":
         raise ConfigError(

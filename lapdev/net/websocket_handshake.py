@@ -143,6 +143,8 @@ def _refusal(head: ResponseHead, body: bytes) -> TunnelRefused:
         hint = "check the token"
     elif status == 407:
         hint = "a proxy wants a name and password: put them into HTTPS_PROXY or HTTP_PROXY"
+    elif status == 400 and not detail:
+        hint = "does it speak https:// there, where the address says http://?"
     elif 300 <= status < 400:
         where = (header(head.headers, b"location") or b"").decode("latin-1")[:200]
         hint = f"it sends elsewhere, to {where!r}: is that the server's address?"

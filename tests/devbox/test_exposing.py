@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lapdev.devbox import exposing as module
+from lapdev.devbox.app import dial_error
 from lapdev.devbox.exposing import Exposer, Exposing, Reports, exposure_key
 from lapdev.errors import CallFailed, ConfigError, ConnectFailed, LoginRequired, StreamRefused
 from lapdev.model import ExposureId, ExposureKind
@@ -138,6 +139,21 @@ async def test_a_refused_token_ends_it_and_an_unreachable_cloud_does_not() -> No
         exposer.dial_failed(LoginRequired("no such token"))
         exposer.dial_failed(LoginRequired("again"))
         assert str(await exposer.failed) == "no such token"
+
+
+async def test_a_setting_that_cannot_be_used_ends_it_only_before_it_ever_worked(
+    tmp_path: Path,
+) -> None:
+    wrong = dial_error(ConfigError("ca_file x: No such file"), "https://cloud")
+    async with connected(tmp_path) as ends, Tasks() as tasks:
+        first = Exposer(exposing(1), tasks, Reports())
+        first.dial_failed(wrong)
+        assert (await first.failed).detail == "ca_file x: No such file"
+        reports = Recorded()
+        second = Exposer(exposing(1), tasks, reports)
+        await announced(ends, second)
+        second.dial_failed(wrong)
+        assert (reports.events[-1], second.failed.done()) == ("disconnected", False)
 
 
 async def test_what_visitors_did_is_reported_and_other_calls_are_refused(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def test_a_certificate_and_its_key_are_named_together(certificate: Certificate) 
 
 def test_a_ca_file_without_certificates_is_named(tmp_path: Path) -> None:
     (tmp_path / "ca").write_text("hello")
-    for name, problem in (("ca", "holds no"), ("gone", "No such file")):
+    for name, problem in (("ca", "holds no certificate"), ("gone", "No such file")):
         with pytest.raises(ConfigError, match=problem):
             client_context(str(tmp_path / name))
 

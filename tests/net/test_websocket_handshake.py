@@ -106,6 +106,7 @@ def test_a_sign_in_page_is_known_before_all_of_it_is_there() -> None:
         (302, b"Location: https://login.example/\r\n", "https://login.example/"),
         (401, b"", "token"),
         (502, b"Content-Type: text/html\r\n", "proxy"),
+        (400, b"Content-Type: text/plain\r\n", "https://"),
     ],
 )
 def test_a_refusal_says_what_to_do(status: int, fields: bytes, hint: str) -> None:
