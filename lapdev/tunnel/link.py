@@ -40,6 +40,12 @@ class Link:
         self._mux = mux
         websocket.listener = self
 
+    def attach(self, *, resumed: bool) -> None:
+        """It carries its part of the session from now on."""
+        self._mux.attach(self.number, self.last_heard, resumed=resumed)
+        # While the way is quiet: what is measured under load has queues in it.
+        self._mux.measure(self.number)
+
     def let_go(self) -> None:
         """The connection may still have to say that it is congested, or alive: not to us."""
         self.websocket.listener = Unheard()

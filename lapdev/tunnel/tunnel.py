@@ -186,7 +186,7 @@ class Tunnel:
         self._away.discard(number)
         self._links[number] = link = Link(self, self._mux, number, websocket)
         self.resumed = resumed
-        self._mux.attach(number, link.last_heard, resumed=resumed)
+        link.attach(resumed=resumed)
         self._say_leaving()
         self.flush_soon()
         if not was_up:

@@ -62,6 +62,13 @@ async def test_links_share_the_streams_of_one_session(tmp_path: Path) -> None:
         assert len(await on_each_link(ends, 3)) == 3
 
 
+async def test_the_round_trip_of_a_link_is_known_before_anything_is_sent(tmp_path: Path) -> None:
+    async with linked(tmp_path, 2) as ends:
+        for tunnel in (ends.tunnel, ends.acceptor.tunnel):
+            tables = [tunnel._mux.table[number] for number in (0, 1)]
+            await until(ends, lambda tables=tables: all(t.round_trip.minimum for t in tables))
+
+
 async def test_an_acceptor_of_fewer_links_gets_no_more(tmp_path: Path) -> None:
     async with connected(tmp_path, replace(FAST, links=1), links=3) as ends:
         for _ in range(5):

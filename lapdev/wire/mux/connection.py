@@ -219,6 +219,10 @@ class MuxConnection:
             state.liveness.probe(now)
             state.ping(now)
 
+    def measure(self, link: int) -> None:
+        """How long a round trip on the link takes is asked now, and known with the answer."""
+        self.table[link].ping(self.now)
+
     def ping(self, now: float) -> None:
         """The peer is asked on every link for a word; see `echoed`."""
         for number in self.links:
