@@ -29,8 +29,10 @@ OVERLOADED_SHARE = 0.90
 LATE = 0.25
 """A loop this late is behind with its work; for a second, and it counts."""
 LATE_LOOKS = 4
-GIVE_BACK_LOOKS = 8
-"""Two seconds: giving memory back takes a few milliseconds for every hundred MiB."""
+GIVE_BACK_LOOKS, CALM_LOOKS = 8, 40
+"""Two and ten seconds: giving memory back takes milliseconds for every hundred MiB."""
+GROWTH = 32 * 2**20
+"""That much more than was kept the last time is worth it without any pressure, too."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -60,16 +62,19 @@ class Overload:
         self._give_back = give_back
         self._late = 0
         self._looks_until_giving = 0
+        self._kept = 0
 
     def look(self, lateness: float = 0.0) -> None:
         """Measure, `lateness` seconds after it should have been done."""
         self._late = min(self._late + 1, LATE_LOOKS) if lateness > LATE else 0
         used = self._memory_used()
+        self._kept = self._kept or used
         self._looks_until_giving = max(self._looks_until_giving - 1, 0)
-        if used > PRESSED_SHARE * self._limit > 0 and not self._looks_until_giving:
-            self._looks_until_giving = GIVE_BACK_LOOKS
+        pressed = used > PRESSED_SHARE * self._limit > 0
+        if (pressed or used > self._kept + GROWTH) and not self._looks_until_giving:
+            self._looks_until_giving = GIVE_BACK_LOOKS if pressed else CALM_LOOKS
             self._give_back()
-            used = self._memory_used()
+            self._kept = used = self._memory_used()
         pressure = Pressure.PRESSED if self._late >= LATE_LOOKS else Pressure.NONE
         if self._limit and used > OVERLOADED_SHARE * self._limit:
             pressure = Pressure.OVERLOADED

@@ -88,6 +88,15 @@ def test_f20_what_is_free_is_given_back_before_anybody_is_turned_away_and_not_al
     assert overload.pressure is Pressure.NONE
 
 
+def test_what_a_crowd_has_needed_is_given_back_when_it_has_gone() -> None:
+    measured, given = Measured(), []
+    overload = Overload(0, measured, lambda: given.append(measured.used))
+    for used in (50, 80, 82, *[100] * 40, *[120] * 40):
+        measured.used = used * MIB
+        overload.look()
+    assert given == [100 * MIB], "32 MiB more is not worth it, nor are 20 more than was kept"
+
+
 def test_this_process_gives_back_what_it_has_freed() -> None:
     # Small pieces, with one at the end that keeps the heap from shrinking by itself.
     pieces = [bytearray(600) for _ in range(100_000)]
