@@ -29,10 +29,11 @@ OVERLOADED_SHARE = 0.90
 LATE = 0.25
 """A loop this late is behind with its work; for a second, and it counts."""
 LATE_LOOKS = 4
-GIVE_BACK_LOOKS, CALM_LOOKS = 8, 40
-"""Two and ten seconds: giving memory back takes milliseconds for every hundred MiB."""
-GROWTH = 32 * 2**20
-"""That much more than was kept the last time is worth it without any pressure, too."""
+GIVE_BACK_LOOKS, CALM_LOOKS, MOST_LOOKS = 8, 40, 320
+"""Two, ten and eighty seconds: to give back takes up to 15 ms for every hundred MiB of holes, so
+that it is tried less often the less it gave."""
+GROWTH = 8 * 2**20
+"""So much above the least it ever had is worth a try without any pressure, too."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -62,19 +63,22 @@ class Overload:
         self._give_back = give_back
         self._late = 0
         self._looks_until_giving = 0
-        self._kept = 0
+        self._pause = CALM_LOOKS
+        self._least = 0
 
     def look(self, lateness: float = 0.0) -> None:
         """Measure, `lateness` seconds after it should have been done."""
         self._late = min(self._late + 1, LATE_LOOKS) if lateness > LATE else 0
         used = self._memory_used()
-        self._kept = self._kept or used
+        self._least = min(self._least or used, used)
         self._looks_until_giving = max(self._looks_until_giving - 1, 0)
         pressed = used > PRESSED_SHARE * self._limit > 0
-        if (pressed or used > self._kept + GROWTH) and not self._looks_until_giving:
-            self._looks_until_giving = GIVE_BACK_LOOKS if pressed else CALM_LOOKS
+        if (pressed or used > self._least + GROWTH) and not self._looks_until_giving:
             self._give_back()
-            self._kept = used = self._memory_used()
+            before, used = used, self._memory_used()
+            fruitful = before - used >= GROWTH
+            self._pause = CALM_LOOKS if fruitful else min(2 * self._pause, MOST_LOOKS)
+            self._looks_until_giving = GIVE_BACK_LOOKS if pressed else self._pause
         pressure = Pressure.PRESSED if self._late >= LATE_LOOKS else Pressure.NONE
         if self._limit and used > OVERLOADED_SHARE * self._limit:
             pressure = Pressure.OVERLOADED

@@ -90,11 +90,23 @@ def test_f20_what_is_free_is_given_back_before_anybody_is_turned_away_and_not_al
 
 def test_what_a_crowd_has_needed_is_given_back_when_it_has_gone() -> None:
     measured, given = Measured(), []
-    overload = Overload(0, measured, lambda: given.append(measured.used))
-    for used in (50, 80, 82, *[100] * 40, *[120] * 40):
-        measured.used = used * MIB
+    back = 0
+
+    def give_back() -> None:
+        given.append(looks)
+        measured.used -= back
+
+    overload = Overload(0, measured, give_back)
+    for looks in range(600):
+        measured.used = (50 if looks == 0 else 58 if looks < 10 else 90) * MIB
+        back = 20 * MIB if looks > 300 else 0
         overload.look()
-    assert given == [100 * MIB], "32 MiB more is not worth it, nor are 20 more than was kept"
+    # Not for 8 MiB; ever less often while it gives nothing.
+    assert given == [10, 90, 250, 570]
+    for looks in range(600, 700):
+        measured.used = 90 * MIB
+        overload.look()
+    assert given[4:] == [610, 650, 690], "every ten seconds while it does"
 
 
 def test_this_process_gives_back_what_it_has_freed() -> None:
