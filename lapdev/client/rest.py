@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -13,6 +14,7 @@ import httpx
 
 from lapdev.account import Account
 from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, UpstreamClosed, UpstreamError
+from lapdev.net.address import TcpAddress, parse_address
 from lapdev.net.tls import dial_failure
 from lapdev.net.way_out import WayOut
 
@@ -45,7 +47,7 @@ class RestClient:
         self._server = server
         base = "http://localhost" if socket_path else server
         loopback = socket_path is not None or is_loopback(httpx.URL(base).host)
-        way = WayOut(account.ca_file)
+        way = WayOut.from_environ(os.environ, account.ca_file)
         verify: ssl.SSLContext | bool = way.context() if base.startswith("https:") else True
         transport = _LocalNames(uds=socket_path, verify=verify) if loopback else None
         self._client = httpx.Client(
@@ -54,7 +56,8 @@ class RestClient:
             timeout=timeout,
             transport=transport,
             verify=verify,
-            trust_env=not loopback,  # no proxy of the environment leads back to this machine
+            proxy=None if socket_path else _proxy_of(way, base),
+            trust_env=False,  # the proxies of the environment are ours to choose, as for tunnels
         )
 
     def __enter__(self) -> Self:
@@ -129,10 +132,22 @@ class RestClient:
             if isinstance(cause, ssl.SSLError):
                 return dial_failure(self._server, cause)
             cause = cause.__cause__ or cause.__context__
-        return ConnectFailed(
-            f"cannot reach {self._server}: {exc}",
-            hint="check that the server runs and that LAPDEV_SERVER names it",
-        )
+        hint = "check that the server runs and that LAPDEV_SERVER names it"
+        if isinstance(exc, httpx.ProxyError):
+            hint = "that is the proxy of HTTPS_PROXY or HTTP_PROXY: check its name and password"
+        return ConnectFailed(f"cannot reach {self._server}: {exc}", hint=hint)
+
+
+def _proxy_of(way: WayOut, server: str) -> httpx.Proxy | None:
+    """None also for this machine: no proxy leads back to it."""
+    address = parse_address(server)
+    proxy = way.proxy_for(address) if isinstance(address, TcpAddress) else None
+    if proxy is None:
+        return None
+    headers = {"proxy-authorization": proxy.authorization} if proxy.authorization else None
+    context = way.context() if proxy.tls else None
+    scheme = "https" if proxy.tls else "http"
+    return httpx.Proxy(f"{scheme}://{proxy}", headers=headers, ssl_context=context)
 
 
 def _target(path: Sequence[str]) -> str:
@@ -172,7 +187,9 @@ def _error_of(answer: httpx.Response) -> LapdevError:
         cause, detail, hint = (str(fields[name]) for name in ("cause", "detail", "hint"))
     except (ValueError, KeyError, TypeError):
         hint = "check that LAPDEV_SERVER names a lapdev server"
-        if answer.status_code == httpx.codes.BAD_REQUEST and answer.url.scheme == "http":
+        if answer.status_code == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
+            hint = "a proxy wants a name and password: put them into HTTPS_PROXY or HTTP_PROXY"
+        elif answer.status_code == httpx.codes.BAD_REQUEST and answer.url.scheme == "http":
             hint += "; does it speak https:// there?"
         return UpstreamError(
             f"the server answered {answer.status_code} without an error of ours", hint=hint

@@ -17,6 +17,8 @@ LOOPBACK_NAMES = frozenset((b"localhost", b"127.0.0.1", b"[::1]", b"::1"))
 
 HOP = "cloud"
 
+OTHER_NAMES = "A lapdev cloud answers to the names of its --domain and its --public-url."
+
 
 class PreviewUrls:
     """What users type, made from configuration alone: never from a request's Host (row 42)."""
@@ -93,7 +95,7 @@ class Front:
             )
             respond_error(exchange, error, HOP)
         else:
-            respond_error(exchange, NoRoute("Nothing is served under this name."), HOP)
+            respond_error(exchange, NoRoute(hint=OTHER_NAMES), HOP)
 
 
 class PreviewsOnly:

@@ -15,6 +15,7 @@ from lapdev.net.way_out import ProxyAddress, WayOut
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 MAX_ANSWER_BYTES = 16_384
+_HTTP = b"HTTP/1."
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: |\r\n)")
 
 
@@ -79,7 +80,8 @@ class _Asking(asyncio.Protocol):
             return
         self._received += data
         head, end, rest = self._received.partition(b"\r\n\r\n")
-        if not end and len(self._received) <= MAX_ANSWER_BYTES:
+        looks_right = self._received.startswith(_HTTP[: len(self._received)])
+        if not end and looks_right and len(self._received) <= MAX_ANSWER_BYTES:
             return
         match = _STATUS.match(head + end)
         status = int(match[1]) if match is not None else 0
@@ -106,6 +108,8 @@ def _refusal(status: int, proxy: ProxyAddress, address: TcpAddress) -> ConnectFa
         hint = f"it wants {given} name and password: HTTPS_PROXY=http://NAME:PASSWORD@{proxy}"
     elif status in (403, 405):
         hint = f"it does not allow connections to {address}; NO_PROXY would go past it"
+    elif 200 <= status < 300:
+        hint = "it sent a page: a sign-in page, or it is no proxy; open it in a browser"
     elif not status:
         hint = "it does not speak as an HTTP proxy: check HTTPS_PROXY and HTTP_PROXY"
     said = f"answered {status}" if status else "answered something that is not HTTP/1.1"

@@ -133,11 +133,12 @@ def _is_page(head: ResponseHead) -> bool:
 def _refusal(head: ResponseHead, body: bytes) -> TunnelRefused:
     """What the other end says about a request it did not upgrade."""
     status = head.status
-    detail = ""
+    detail = told = ""
     # A proxy's page is not our JSON, and says nothing worth repeating.
     with contextlib.suppress(ValueError, TypeError, LookupError):
         document: Any = json.loads(body)
-        detail = str(document["error"]["detail"])[:300]
+        detail = _printable(document["error"]["detail"])
+        told = _printable(document["error"]["hint"])
     hint = ""
     if status in (401, 403):
         hint = "check the token"
@@ -157,7 +158,12 @@ def _refusal(head: ResponseHead, body: bytes) -> TunnelRefused:
     after = header(head.headers, b"retry-after") or b""
     # It may also be a date, or what a stranger thinks long enough.
     seconds = min(int(after), MAX_RETRY_AFTER) if after.isdigit() and len(after) < 6 else 0
-    return TunnelRefused(text, answer_status=status, hint=hint, retry_after=seconds)
+    return TunnelRefused(text, answer_status=status, hint=hint or told, retry_after=seconds)
+
+
+def _printable(text: object) -> str:
+    """A stranger's words, with nothing in them that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text)[:300])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 from lapdev.account import Account
 from lapdev.client.rest import ApiError, Json, RestClient, is_loopback
 from lapdev.cloud.asgi import AsgiBridge
-from lapdev.errors import ConnectFailed, LapdevError, LoginRequired, UpstreamError
+from lapdev.errors import ConfigError, ConnectFailed, LapdevError, LoginRequired, UpstreamError
 from lapdev.net.http_server import HttpServer
 from lapdev.net.listener import listen
 from lapdev.net.tasks import Tasks
@@ -48,6 +48,37 @@ async def test_a_proxy_of_the_environment_is_not_asked_about_this_machine(
 ) -> None:
     monkeypatch.setenv(variable, "http://127.0.0.1:1")
     assert (await call(api.server))["clusters"]
+
+
+async def test_a_proxy_of_the_environment_is_asked_as_tunnels_ask_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(app: AppConnection) -> None:
+        await app.read_head()
+        app.answer(b"{}")
+
+    async with recording_app(script) as app:
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:p%40ss@127.0.0.1:{app.port}")
+        assert await call("http://cloud.example:8080") == {}
+    assert app.connections[0].startswith(b"GET http://cloud.example:8080/api/v1/clusters HTTP/1.1")
+    assert b"proxy-authorization: basic bwu6cebzcw==\r\n" in bytes(app.connections[0]).lower()
+
+
+async def test_what_is_wrong_with_a_proxy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(app: AppConnection) -> None:
+        await app.read_head()
+        app.send(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+
+    async with recording_app(script) as app:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{app.port}")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{app.port}")
+        for server in ("http://cloud.example", "https://cloud.example"):
+            with pytest.raises(LapdevError) as caught:
+                await call(server)
+            assert "HTTPS_PROXY or HTTP_PROXY" in caught.value.hint
+    monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1")
+    with pytest.raises(ConfigError, match="socks5"):
+        await call("http://cloud.example")
 
 
 async def test_a_unix_socket_is_a_server_too(api: ServedApi, tmp_path: Path) -> None:

@@ -120,6 +120,10 @@ def test_our_own_words_are_passed_on() -> None:
     body = b'{"error": {"detail": "another cluster"}}'
     error = refusal(b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     assert str(error) == "the other end answered 403: another cluster"
+    body = b'{"error": {"detail": "no\\u001b[2J", "hint": "use another name"}}'
+    error = refusal(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    assert str(error) == "the other end answered 404: no?[2J"
+    assert error.hint == "use another name"
 
 
 def test_an_endless_refusal_is_not_waited_for() -> None:
