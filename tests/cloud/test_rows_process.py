@@ -18,6 +18,7 @@ import pytest
 
 from lapdev.net.overload import OVERLOADED_SHARE, PRESSED_SHARE
 from tests.support import needs
+from tests.support.memory_group import MemoryGroup, memory_group
 from tests.support.raw_tunnel import Closed, raw_tunnel
 
 pytestmark = pytest.mark.e2e
@@ -142,22 +143,17 @@ async def test_f17_a_clock_that_jumps_drops_no_tunnel(tmp_path: Path) -> None:
     assert '"time": "203' in log, "its clock did jump"
 
 
-MEMORY = Path("/sys/fs/cgroup/memory")
-
-
 @contextmanager
-def memory_group(limit: int) -> Iterator[Callable[[], None]]:
-    """What a child calls to live within `limit` bytes, in a control group of version 1."""
-    group = MEMORY / f"lapdev-test-{os.getpid()}"
+def limited(limit: int) -> Iterator[MemoryGroup]:
     try:
-        group.mkdir()
-        (group / "memory.limit_in_bytes").write_text(str(limit))
+        group = memory_group(limit)
+        entered = group.__enter__()
     except OSError as exc:
         needs._missing(f"a memory control group of version 1: {exc}")
     try:
-        yield lambda: (group / "cgroup.procs").write_text(str(os.getpid())) and None
+        yield entered
     finally:
-        group.rmdir()
+        group.__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("share", [PRESSED_SHARE, OVERLOADED_SHARE])
@@ -171,8 +167,8 @@ async def test_f20_a_cloud_near_its_memory_limit_sheds_and_lives(
     # So that what it usually holds is a twentieth above that share of its limit.
     limit = int(usual / (share + 0.05)) & ~4095
     with (
-        memory_group(limit) as enter,
-        cloud_process(tmp_path / "limited", before=enter) as cloud,
+        limited(limit) as group,
+        cloud_process(tmp_path / "limited", before=group.enter) as cloud,
     ):
         for _ in range(100):
             head = await cloud.ask()

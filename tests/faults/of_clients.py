@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import socket
+import statistics
 import time
 from contextlib import suppress
 from functools import partial
 
 from tests.faults.checker import percentile
 from tests.faults.history import SHORT as SHORT_KINDS
-from tests.faults.history import Outcome
-from tests.faults.keyed import KeyedReader
-from tests.faults.load import Volume
+from tests.faults.history import Kind, Outcome
+from tests.faults.load import HEALTHY, Volume, load
+from tests.faults.slow_reader import read_slowly
 from tests.faults.stage import Scenario, Stage, never_fails
 
-READERS, READ_BYTES, READ_INTERVAL = 50, 1_024, 1.0
-DOWNLOAD_BYTES, DOWNLOAD_RATE = 2**30, 1e9
-RECEIVE_BUFFER = 4_096
+READERS = 50
 GROWTH_MIB = READERS * 2 * 256 / 1024
 """Two windows each."""
 DRIPPERS, DRIP_INTERVAL, HEAD_SECONDS = 1_000, 10.0, 10.0
 MIB = 2**20
+ROUNDS, ROUND_SECONDS = 7, 5.0
+KEPT = 0.9
+DOWNLOADS = Volume(requests=0, downloads=50, uploads=0, transfer_rate=1e9, websockets=0, tcp=0)
 
 
 async def slow_readers(stage: Stage, seconds: float) -> None:
     """Fifty clients take a kilobyte a second of a gigabyte each."""
     roles = (stage.world.cloud, stage.world.manager)
     before = [(await role.metrics())["process_resident_memory_bytes"] for role in roles]
-    stop = asyncio.Event()
+    stop, doors = asyncio.Event(), stage.world.main.doors
+    assert doors is not None
     with stage.fault("slow readers"):
         async with asyncio.TaskGroup() as group:
-            readers = [group.create_task(_slow_reader(stage, n, stop)) for n in range(READERS)]
+            readers = [
+                group.create_task(read_slowly(doors, f"slow-{n}", stop)) for n in range(READERS)
+            ]
             await stage.sleep(seconds)
             for role, was in zip(roles, before, strict=True):
                 now = (await role.metrics())["process_resident_memory_bytes"]
@@ -43,35 +47,6 @@ async def slow_readers(stage: Stage, seconds: float) -> None:
             all(reader.result() >= 0 for reader in readers), "a slow reader read wrong bytes"
         )
     stage.measure("ahead of its reader KiB", max(await _ahead(stage, readers)) / 1024)
-
-
-async def _slow_reader(stage: Stage, number: int, stop: asyncio.Event) -> int:
-    """Bytes read, all of them right; -1 when one was not."""
-    doors = stage.world.main.doors
-    assert doors is not None
-    own = socket.socket()
-    own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-    own.setblocking(False)
-    loop = asyncio.get_running_loop()
-    name = f"slow-{number}"
-    check = KeyedReader(name)
-    try:
-        await loop.sock_connect(own, doors.address)
-        target = f"/down?name={name}&bytes={DOWNLOAD_BYTES}&rate={DOWNLOAD_RATE}&chunked=0"
-        await loop.sock_sendall(
-            own, f"GET {target} HTTP/1.1\r\nHost: {doors.http}\r\n\r\n".encode()
-        )
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += await loop.sock_recv(own, READ_BYTES)
-        check.feed(head.partition(b"\r\n\r\n")[2])
-        while not stop.is_set():
-            check.feed(await loop.sock_recv(own, READ_BYTES))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), READ_INTERVAL)
-    finally:
-        own.close()
-    return -1 if check.wrong_at >= 0 else check.offset
 
 
 async def _ahead(stage: Stage, readers: list[asyncio.Task[int]]) -> list[int]:
@@ -138,6 +113,41 @@ def _measure_others(stage: Stage, begun: float) -> None:
     stage.measure("p99 of others, times", hit / calm if calm else 0.0)
 
 
+async def one_that_stands_still(stage: Stage) -> None:
+    """Fifty downloads over one link, in turns alone and beside one whose reader stands still."""
+    doors = stage.world.main.doors
+    assert doors is not None
+    alone, beside = [], []
+    async with load(doors, stage.history, DOWNLOADS, stage.seed + 63, "main"):
+        await stage.sleep(ROUND_SECONDS)
+        for number in range(ROUNDS):
+            alone.append(await _throughput(stage))
+            stop = asyncio.Event()
+            with stage.fault("one stands still"):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(read_slowly(doors, f"still-{number}", stop))
+                    await stage.sleep(1.0)  # until its windows are full, from end to end
+                    beside.append(await _throughput(stage))
+                    stop.set()
+    stage.measure("MB a second alone", statistics.median(alone) / 1e6)
+    stage.measure("MB a second beside it", statistics.median(beside) / 1e6)
+    ratio = statistics.median(beside) / statistics.median(alone)
+    stage.measure("throughput beside it, of alone", ratio)
+    stage.check(ratio >= KEPT, f"of the others' throughput {ratio:.2f} is left, {KEPT} wanted")
+
+
+async def _throughput(stage: Stage) -> float:
+    """Bytes a second of all downloads together, for the seconds of a turn."""
+    begun, before = time.monotonic(), _moved(stage)
+    await stage.sleep(ROUND_SECONDS)
+    return (_moved(stage) - before) / (time.monotonic() - begun)
+
+
+def _moved(stage: Stage) -> int:
+    everything = [*stage.history.operations, *stage.history.running.values()]
+    return sum(each.moved for each in everything if each.kind is Kind.DOWNLOAD)
+
+
 CLIENT_FAULTS = (
     Scenario(
         "F10",
@@ -154,5 +164,15 @@ CLIENT_FAULTS = (
         may_fail=never_fails,
         volume=Volume(downloads=1, uploads=1, websockets=2, tcp=1),
         rss_more=30 * MIB,
+    ),
+    Scenario(
+        "63",
+        "fifty downloads beside one whose reader stands still",
+        one_that_stands_still,
+        may_fail=never_fails,
+        volume=HEALTHY,
+        links=1,
+        rss_more=60 * MIB,
+        timed=False,
     ),
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 
 from tests.faults.checker import Probe
+from tests.support.memory_group import MemoryGroup
 from tests.support.packet_path import End
 
 READY_TIMEOUT = 60.0
@@ -36,6 +37,8 @@ class Role:
     words: tuple[str, ...] = ("serve",)
     place: End | None = None
     """Another network namespace than the rig's."""
+    memory: MemoryGroup | None = None
+    """How much memory it may use."""
     process: Process | None = None
     away: list[tuple[float, float]] = field(default_factory=list)
     """When it could not answer, because we had stopped or killed it."""
@@ -57,6 +60,8 @@ class Role:
         command = [sys.executable, "-P", "-m", "lapdev", *self.words, *self.flags, *more]
         if self.place is not None:
             command = self.place.command(command)
+        if self.memory is not None:
+            command = self.memory.command(command)
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command,

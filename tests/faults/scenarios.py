@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.faults.of_clients import CLIENT_FAULTS
 from tests.faults.of_links import LINK_FAULTS, SMOKE
+from tests.faults.of_memory import MEMORY_FAULTS
 from tests.faults.of_packets import PACKET_FAULTS
 from tests.faults.of_processes import PROCESS_FAULTS
 from tests.faults.soak import soak_of
@@ -18,6 +19,7 @@ SCENARIOS = {
         *LINK_FAULTS,
         *PACKET_FAULTS,
         *CLIENT_FAULTS,
+        *MEMORY_FAULTS,
         soak_of(MINUTES),
     )
 }

@@ -171,6 +171,8 @@ class Scenario:
     relayed: bool = False
     path: Conditions | None = None
     """Of the packets between manager and cloud."""
+    cloud_memory: int = 0
+    """Bytes the cloud may use; 0: as many as there are."""
     exposed: bool = False
     """There is no cluster: the first tenant is a laptop."""
     links: int = 0
@@ -221,6 +223,7 @@ async def perform(scenario: Scenario, seed: int, scale: float = 1.0) -> Result:
                 relayed=scenario.relayed,
                 links=scenario.links,
                 path=path,
+                cloud_memory=scenario.cloud_memory,
             )
         )
         stage = Stage(made, seed, path=path, relay=between, random=random.Random(seed), scale=scale)

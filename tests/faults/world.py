@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tests.faults import application, network
 from tests.faults.checker import Probe
 from tests.faults.client import Doors
 from tests.faults.processes import Role
+from tests.support.memory_group import MemoryGroup, memory_group
 from tests.support.needs import PROJECT
 from tests.support.packet_path import PacketPath
 
@@ -62,6 +63,8 @@ class World:
     """By their names: what managers are called in the cloud's log."""
     dialling: list[int] = field(default_factory=list)
     """Processes that hold the link that is hit, beside the manager."""
+    cloud_memory: MemoryGroup | None = None
+    """What the cloud has to live within."""
     link_up: Callable[[], Any] = None  # type: ignore[assignment]
     """Whether the link that is hit stands: asked of the manager, if nothing else is said."""
     _api: httpx.AsyncClient | None = None
@@ -261,6 +264,7 @@ async def world(
     relayed: bool = False,
     links: int = 0,
     path: PacketPath | None = None,
+    cloud_memory: int = 0,
 ) -> AsyncIterator[World]:
     """Everything stands and is ready.
 
@@ -268,15 +272,19 @@ async def world(
     link goes to RELAY_PORT; `path`: we are at its far end, the first tenant at its near one.
     """
     network.bring_up()
-    with tempfile.TemporaryDirectory(prefix="ldf-", dir="/tmp") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="ldf-", dir="/tmp") as name,
+        memory_group(cloud_memory) if cloud_memory else nullcontext() as group,
+    ):
         folder = Path(name)
-        made = World(folder, cloud_role(folder, tenants[0]))
+        made = World(folder, cloud_role(folder, tenants[0]), cloud_memory=group)
         try:
             # A cloud makes one cluster, of the name it is given: the second comes with a restart.
             for tenant in reversed((*tenants, *clusters)):
                 if made.cloud.process is not None:
                     await made.cloud.stop()
                 made.cloud = cloud_role(folder, tenant, path.far.address if path else "127.0.0.1")
+                made.cloud.memory = group
                 await made.cloud.start()
             for tenant in tenants:
                 first = tenant == "main"
