@@ -11,11 +11,13 @@ import errno
 import json
 import os
 import re
+import select
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -33,6 +35,10 @@ from lapdev.serve import loop_factory, tune_malloc
 from lapdev.settings import DevboxSettings, load
 from lapdev.tunnel import Uplink
 from lapdev.wire.control import ExposureState, RequestSeen
+
+MOST_WAITING = 1_000
+"""Lines that nobody reads yet."""
+PRINT_AGAIN = 0.1
 
 
 @click.command()
@@ -108,6 +114,7 @@ async def run(exposing: Exposing, account: Account, reports: Printed, links: int
             uplink.on_failed = failed
             tasks.spawn(uplink.run(), "expose uplink")
             tasks.spawn(exposer.look(), "look for the target")
+            tasks.spawn(reports.keep_printing(), "print what waits")
             stopping: asyncio.Future[Any] = tasks.spawn(stop.wait(), "wait for a signal")
             await asyncio.wait({stopping, exposer.failed}, return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():
@@ -140,22 +147,52 @@ def target_address(text: str) -> TcpAddress:
 
 
 class Printed(Reports):
-    """Reports that are printed."""
+    """Reports that are printed. Whoever reads slowly, or has stopped its terminal, holds up
+    nobody's request: lines wait, and above `MOST_WAITING` they are lost.
+    """
 
     def __init__(self) -> None:
         self.unheard = False
         """Whoever read it has gone."""
         self.on_unheard: Callable[[], object] = lambda: None
+        self._waiting: deque[tuple[str, bool]] = deque()
+        self._held_up = asyncio.Event()
 
     def print(self, text: str, *, err: bool = False) -> None:
         """A line more. One that cannot be written is lost, and the exposure goes on."""
-        try:
-            click.echo(text, err=err)
-        except BrokenPipeError:
-            self.unheard = True
-            self.on_unheard()
-        except OSError:
-            return  # a full disk
+        if len(self._waiting) < MOST_WAITING:
+            self._waiting.append((text, err))
+        self.print_waiting()
+
+    def print_waiting(self) -> None:
+        """What can be printed without waiting for whoever reads it."""
+        while self._waiting and _takes_some(sys.stderr if self._waiting[0][1] else sys.stdout):
+            text, err = self._waiting.popleft()
+            try:
+                click.echo(text, err=err)
+            except BrokenPipeError:
+                self.unheard = True
+                self.on_unheard()
+            except OSError:
+                continue  # a full disk
+        if self._waiting:
+            self._held_up.set()
+
+    async def keep_printing(self) -> None:
+        """What had to wait is printed when it can be."""
+        while True:
+            await self._held_up.wait()
+            self._held_up.clear()
+            await asyncio.sleep(PRINT_AGAIN)
+            self.print_waiting()
+
+
+def _takes_some(stream: TextIO) -> bool:
+    """A line, at least: a pipe that is writable takes 4 KiB (PIPE_BUF)."""
+    try:
+        return bool(select.select([], [stream.fileno()], [], 0)[1])
+    except (OSError, ValueError):
+        return True  # no file of the kernel's
 
 
 class JsonLines(Printed):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
+import os
 from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 
 from lapdev.devbox.expose import (
+    MOST_WAITING,
     JsonLines,
     Shown,
     expose,
@@ -20,6 +23,7 @@ from lapdev.devbox.expose import (
 from lapdev.errors import ConfigError
 from lapdev.model import ExposureId, ExposureKind
 from lapdev.net.address import TcpAddress
+from lapdev.net.tasks import Tasks
 from lapdev.wire.control import ExposureState, RequestSeen
 from tests.support.exposing import exposing
 
@@ -152,3 +156,21 @@ def test_it_ends_when_nobody_reads_and_goes_on_when_the_disk_is_full(
         reports.on_unheard = lambda told=told: told.append(True)  # type: ignore[misc]
         reports.exposed(STATE)
         assert (reports.unheard, bool(told)) == (ends, ends)
+
+
+async def test_who_reads_slowly_holds_nothing_up_and_misses_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w", encoding="utf-8") as writer:
+        monkeypatch.setattr("sys.stdout", writer)
+        lines = JsonLines()
+        seen = RequestSeen("GET", "/" + "x" * 255, 200, 1.0)
+        for _ in range(3 * MOST_WAITING):
+            lines.requests((seen,), 0)  # far more than a pipe holds, and it does not block
+        async with asyncio.timeout(20), Tasks() as tasks:
+            tasks.spawn(lines.keep_printing(), "print what waits")
+            for _ in range(MOST_WAITING):
+                line = await asyncio.to_thread(reader.readline)
+                assert json.loads(line)["event"] == "request"
+        monkeypatch.undo()
