@@ -12,6 +12,7 @@ from typing import TypeVar
 from lapdev.errors import ConfigError
 from lapdev.net.accepting import Accepting, ProtocolFactory, Serving
 from lapdev.net.address import Address, InheritedAddress, TcpAddress, UnixAddress, parse_address
+from lapdev.net.buffers import keep_little, keep_little_unsent
 from lapdev.net.proxy_connect import connect_through
 from lapdev.net.tls import dial_failure
 from lapdev.net.tls_server import TlsServer
@@ -93,6 +94,7 @@ def bind_tcp(address: TcpAddress) -> socket.socket:
     sock = socket.socket(family, kind, proto)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keep_little_unsent(sock)
         sock.bind(sockaddr)
         sock.listen(BACKLOG)
     except OSError:
@@ -140,8 +142,8 @@ async def dial(
 ) -> tuple[asyncio.Transport, P]:
     """A connection to `address`, served by a protocol from `factory`.
 
-    `way` names proxies and authorities; without it neither. The deadline is the caller's;
-    cancelling closes what was half open.
+    `way` names proxies and authorities; without it the peer is near, and the kernel keeps little
+    between it and us. The deadline is the caller's; cancelling closes what was half open.
 
     Raises:
         ConnectFailed: nothing accepts connections there; says what to do about it.
@@ -153,13 +155,16 @@ async def dial(
             case UnixAddress(path):
                 return await loop.create_unix_connection(factory, path)
             case TcpAddress(host, port, tls):
-                way = way or WayOut()
+                near, way = way is None, way or WayOut()
                 if (proxy := way.proxy_for(where)) is not None:
                     return await connect_through(proxy, where, way, factory)
                 # RFC 6761 §6.3: names below localhost are this machine; not every resolver knows.
                 to = "127.0.0.1" if host.endswith(".localhost") else host
                 if not tls:
-                    return await loop.create_connection(factory, to, port)
+                    dialled = await loop.create_connection(factory, to, port)
+                    if near:
+                        keep_little(dialled[0])
+                    return dialled
                 return await loop.create_connection(
                     factory, to, port, ssl=way.context(), server_hostname=host
                 )

@@ -156,6 +156,8 @@ class Waiting(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.received += data
+        # uvloop begins to read a dialled connection after `connection_made`, paused or not.
+        self.transport.pause_reading()
 
     def eof_received(self) -> bool:
         self.ended = True

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol, Self, cast
 
 from lapdev.errors import TunnelRefused
+from lapdev.net.buffers import keep_little_unsent
 from lapdev.net.websocket_handshake import (
     ClientHandshake,
     ServerAnswer,
@@ -159,7 +159,10 @@ class WebsocketConnection(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's own class
         self._transport = transport
         transport.set_write_buffer_limits(high=self._options.high_water_bytes)
-        _keep_little_unsent(transport, self._options.high_water_bytes // 2)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            # What waits in the kernel cannot be overtaken by a later control frame.
+            keep_little_unsent(sock, self._options.high_water_bytes // 2)
         if isinstance(self._opening, ClientHandshake):
             self._write(self._opening.request)
         elif self._opening is not None:
@@ -344,11 +347,3 @@ class WebsocketConnection(asyncio.Protocol):
     def _expect_close(self) -> None:
         loop = asyncio.get_running_loop()
         self._close_timer = loop.call_later(self._options.close_timeout, self.abort)
-
-
-def _keep_little_unsent(transport: asyncio.Transport, size: int) -> None:
-    """What waits in the kernel cannot be overtaken by a later control frame: let little wait."""
-    sock = transport.get_extra_info("socket")
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if sock is not None and option is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, option, size)

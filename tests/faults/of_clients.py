@@ -52,11 +52,16 @@ async def slow_readers(stage: Stage, seconds: float) -> None:
 async def _ahead(stage: Stage, readers: list[asyncio.Task[int]]) -> list[int]:
     """How many bytes the application had written that its reader had not read."""
     sent: dict[str, int] = {}
-    for line in stage.world.main.executed():
-        word, _, rest = line.partition(" ")
-        if word == "sent":
+
+    async def all_told() -> bool:
+        for line in stage.world.main.executed():
+            word, _, rest = line.partition(" ")
             name, _, size = rest.partition(" ")
-            sent[name] = max(int(size), sent.get(name, 0))
+            if word == "sent" and name.startswith("slow-"):
+                sent[name] = int(size)
+        return len(sent) == len(readers)
+
+    await stage.world.wait(all_told, "the application has noticed", 30)
     return [sent.get(f"slow-{n}", 0) - reader.result() for n, reader in enumerate(readers)]
 
 
