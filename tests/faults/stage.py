@@ -108,6 +108,15 @@ class Stage:
         ends = [(self.world.cloud, "manager" if self.world.main.manager else "devbox")]
         if self.world.main.manager:
             ends.append((self.world.manager, "cloud"))
+        lost_name, resumed_name = "lapdev_tunnel_losses_total", "lapdev_tunnel_resumes_total"
+
+        async def all_back() -> bool:
+            values = [await role.metrics() for role, _ in ends]
+            labels = [f'{{peer="{peer}"}}' for _, peer in ends]
+            pairs = zip(values, labels, strict=True)
+            return all(seen[resumed_name + of] >= seen[lost_name + of] for seen, of in pairs)
+
+        await self.world.wait(all_back, "every link is back", 15)
         for role, peer in ends:
             seen = await role.metrics()
             up, lost, resumed = (
