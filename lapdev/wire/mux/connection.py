@@ -249,7 +249,7 @@ class MuxConnection:
         stream.link = self._pick_link()
         self.next_stream_id += 2
         self.streams[stream.stream_id] = stream
-        if self._openings.begin(stream):
+        if self._openings.begin(stream, repr(target)):
             self.send_open(stream)
         return stream
 
