@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import uvloop
 
 TEST_TIMEOUT = 60.0
@@ -68,6 +69,13 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     left = [f"socket {name}" for name in sorted(left_sockets)]
     left += [f"child process {pid}" for pid in sorted(left_children)]
     assert not left, "left behind: " + ", ".join(left)
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """No test's log level or stream is the next one's."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

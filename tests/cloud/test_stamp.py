@@ -21,7 +21,8 @@ def stamped(
 ) -> Headers:
     headers = [(b"Host", b"web.lapdev.localhost:8080"), *fields]
     request = RequestHead(b"GET", b"/", 1, headers, b"web.lapdev.localhost")
-    exchange: Any = SimpleNamespace(request=request, connection=SimpleNamespace(peer=peer))
+    connection = SimpleNamespace(peer=peer, tls=False)
+    exchange: Any = SimpleNamespace(request=request, connection=connection)
     return stamp(cast("Exchange", exchange), branch, "0af7651916cd43dd8448eb211c80319c").headers
 
 
