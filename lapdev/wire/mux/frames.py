@@ -324,10 +324,14 @@ _BIN_WIDTHS: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 def _leading_data(message: bytes, frames: list[list[Any]]) -> int:
     """Takes the DATA frames a message begins with, as senders usually write them.
 
-    Their bytes are copied once instead of twice, and most of what travels is DATA. Returns where
-    something else begins, or something is wrong: what it is, the general way finds out.
+    Their bytes are copied once instead of twice, and most of what travels is DATA. Frames of one
+    stream that follow on from each other come as one: they were cut for the journey only. Returns
+    where something else begins, or something is wrong: what it is, the general way finds out.
     """
     at, size = 0, len(message)
+    frame: list[Any] = [0, 0, 0]
+    spans: list[tuple[int, int]] = []
+    due = -1
     while message.startswith(_DATA_HEAD, at):
         end = at + 3
         try:
@@ -350,9 +354,26 @@ def _leading_data(message: bytes, frames: list[list[Any]]) -> int:
             break
         if not 0 < stream <= MAX_OFFSET or offset > MAX_OFFSET:
             break
-        frames.append([4, stream, offset, message[begin:end]])
+        if stream != frame[1] or offset != due:
+            if spans:
+                frame.append(_joined(message, spans))
+                spans = []
+            frame = [4, stream, offset]
+            frames.append(frame)
+        spans.append((begin, end))
+        due = offset + length
         at = end
+    if spans:
+        frame.append(_joined(message, spans))
     return at
+
+
+def _joined(message: bytes, spans: list[tuple[int, int]]) -> bytes:
+    if len(spans) == 1:
+        begin, end = spans[0]
+        return message[begin:end]
+    view = memoryview(message)
+    return b"".join([view[begin:end] for begin, end in spans])
 
 
 _spare: Final[list[msgpack.Unpacker]] = []

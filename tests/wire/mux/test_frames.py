@@ -236,7 +236,35 @@ def test_the_short_way_of_data_and_the_general_way_say_the_same(message: bytes, 
 
 
 def outcome(message: bytes) -> object:
+    """The frames, or how the session ends; data that goes on where the frame before ended is one."""
     try:
-        return decode(message)
+        frames = decode(message)
     except RemoteProtocolError as exc:
         return exc.answer_status, exc.detail
+    joined: list[list[Any]] = []
+    for frame in frames:
+        last = joined[-1] if joined else [0]
+        if frame[0] == last[0] == 4 and frame[1:3] == [last[1], last[2] + len(last[3])]:
+            last[3] += frame[3]
+        else:
+            joined.append(frame)
+    return joined
+
+
+def test_data_frames_that_follow_on_from_each_other_come_as_one_piece() -> None:
+    pieces = [
+        (1, 0, b"ab"),
+        (1, 2, b"cd"),
+        (3, 4, b"x"),
+        (1, 4, b"e"),
+        (1, 6, b"gap"),
+        (1, 9, b"f"),
+    ]
+    message = b"".join(msgpack.packb([4, *piece]) for piece in pieces)
+    assert decode(message + PING) == [
+        [4, 1, 0, b"abcd"],
+        [4, 3, 4, b"x"],
+        [4, 1, 4, b"e"],
+        [4, 1, 6, b"gapf"],
+        [8, 1],
+    ]

@@ -408,4 +408,4 @@ def test_a_large_transfer_survives_a_cut_every_few_messages() -> None:
             pair.cut()
             pair.connect()
     assert bytes(pair.acceptor.received[1]) == payload
-    assert len(pair.acceptor.happened(DataReceived)) > 40
+    assert rounds > 12, "it was cut at least three times"
