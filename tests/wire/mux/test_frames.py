@@ -236,7 +236,7 @@ def test_the_short_way_of_data_and_the_general_way_say_the_same(message: bytes, 
 
 
 def outcome(message: bytes) -> object:
-    """The frames, or how the session ends; data that goes on where the frame before ended is one."""
+    """The frames, those that follow on from each other joined, or how the session ends."""
     try:
         frames = decode(message)
     except RemoteProtocolError as exc:

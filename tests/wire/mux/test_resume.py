@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lapdev.errors import RemoteProtocolError
 from lapdev.wire.mux import MuxConnection, MuxOptions, MuxStream
-from lapdev.wire.mux.events import DataReceived, Event, Resumed, StreamAccepted, StreamEnded
+from lapdev.wire.mux.events import Event, Resumed, StreamAccepted, StreamEnded
 from lapdev.wire.mux.frames import RESUME_ENTRIES, FrameType, decode, encode
 from lapdev.wire.mux.resume import MAX_LISTED, PeerResume
 from tests.support.pair import End, Pair
