@@ -53,8 +53,23 @@ def serve(role: str, settings: Any) -> None:
         enter_outer()
     die_with_parent(os.environ)
     run: Callable[[Any], Coroutine[Any, Any, None]] = importlib.import_module(ENTRIES[role]).run
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(run(settings))
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(run(settings))
+    finally:
+        give_up_unwritten()
+
+
+def give_up_unwritten() -> None:
+    """What a full disk does not take of the log is lost; at exit it would turn a good end into
+    Python's exit code 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

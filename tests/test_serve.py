@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -123,3 +124,16 @@ def test_standard_descriptors_that_are_closed_are_opened_to_nowhere() -> None:
     shell = ["sh", "-c", 'exec "$0" -c "$1" <&- >&-', sys.executable, code]
     done = subprocess.run(shell, capture_output=True, text=True, check=True)
     assert done.stderr == "True /dev/null"
+
+
+@pytest.mark.parametrize(("ending", "code"), [("", 120), ("give_up_unwritten()", 0)])
+def test_a_full_log_does_not_turn_a_good_end_into_a_failure(ending: str, code: int) -> None:
+    program = f"""
+import sys
+from lapdev.serve import give_up_unwritten
+sys.stderr.write("never written")
+{ending}
+"""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", program], check=False, stderr=full)
+    assert done.returncode == code
