@@ -174,7 +174,7 @@ class Child:
             await incarnation.process.wait()
         finally:
             incarnation.close()
-        self._all.discard(incarnation)
+            self._all.discard(incarnation)
         self._changed.set()
         self._settle()
 
