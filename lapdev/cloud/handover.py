@@ -30,6 +30,7 @@ from typing import Any
 from lapdev.errors import ConfigError, LapdevError
 from lapdev.log import get_logger
 from lapdev.net.address import UNIX_PATH_BYTES
+from lapdev.net.readiness import wait_readable, wait_writable
 from lapdev.net.sockets import LeftSocket
 from lapdev.net.tasks import Tasks
 
@@ -106,7 +107,7 @@ class Handover:
 
     async def _accept(self, listener: socket.socket) -> None:
         while not self.taken.is_set():
-            await _wait_readable(listener)
+            await wait_readable(listener)
             try:
                 accepted, _ = listener.accept()
             except OSError:
@@ -219,7 +220,7 @@ class _Channel:
                 self.sock.sendmsg([json.dumps(message).encode()], rights)
                 return
             except BlockingIOError:
-                await _wait_writable(self.sock)
+                await wait_writable(self.sock)
 
     async def receive(self) -> tuple[dict[str, Any], list[int]]:
         """({}, []) when the other end is gone."""
@@ -231,7 +232,7 @@ class _Channel:
                 )
                 break
             except BlockingIOError:
-                await _wait_readable(self.sock)
+                await wait_readable(self.sock)
         fds = array.array("i")
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -307,24 +308,6 @@ def _reachable(data_dir: Path) -> Iterator[Path]:
         yield Path(f"/proc/self/fd/{fd}/{SOCKET_NAME}")
     finally:
         os.close(fd)
-
-
-async def _wait_readable(sock: socket.socket) -> None:
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(sock.fileno(), ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(sock.fileno())
-
-
-async def _wait_writable(sock: socket.socket) -> None:
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_writer(sock.fileno(), ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_writer(sock.fileno())
 
 
 @contextlib.asynccontextmanager

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from lapdev.cluster import syscalls
 from lapdev.errors import ClusterError
+from lapdev.net.readiness import wait_readable
 
 PAUSE_SCRIPT = str(Path(__file__).with_name("pause.py"))
 ENTER_SCRIPT = str(Path(__file__).with_name("enter.py"))
@@ -117,13 +118,7 @@ class Message:
 
 async def receive(control: socket.socket) -> Message:
     """One message. The socket does not block and has SO_PASSCRED."""
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(control.fileno(), readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(control.fileno())
+    await wait_readable(control)
     room = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_FD.size)
     text, ancillary, _, _ = control.recvmsg(65536, room, socket.MSG_CMSG_CLOEXEC)
     pid, fds = 0, ()

@@ -12,6 +12,7 @@ import socket
 import ssl
 
 from lapdev.net.accepting import PAUSE, ProtocolFactory
+from lapdev.net.readiness import wait_readable
 from lapdev.net.tasks import spawn
 from lapdev.net.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT
 
@@ -106,14 +107,9 @@ class TlsServer:
 
 async def _first_byte(sock: socket.socket) -> bytes:
     """Still there to be read. Empty when the peer is gone."""
-    loop, readable = asyncio.get_running_loop(), asyncio.Event()
     with contextlib.suppress(BlockingIOError):
         return sock.recv(1, socket.MSG_PEEK)
-    loop.add_reader(sock.fileno(), readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(sock.fileno())
+    await wait_readable(sock)
     return sock.recv(1, socket.MSG_PEEK)
 
 

@@ -26,15 +26,13 @@ SESSION_OVER = frozenset(
 class Link:
     """Made with each connection, and gone with it."""
 
-    __slots__ = ("_mux", "_tunnel", "congested", "last_heard", "number", "websocket")
+    __slots__ = ("_mux", "_tunnel", "last_heard", "number", "websocket")
 
     def __init__(
         self, tunnel: Tunnel, mux: MuxConnection, number: int, websocket: WebsocketConnection
     ) -> None:
         self.number = number
         self.websocket = websocket
-        self.congested = False
-        """The transport wants no more for now."""
         self.last_heard = tunnel.loop.time()
         self._tunnel = tunnel
         self._mux = mux
@@ -63,11 +61,9 @@ class Link:
         self._tunnel.message_received(self, message)
 
     def pause_writing(self) -> None:
-        self.congested = True
         self._mux.pause(self.number)
 
     def resume_writing(self) -> None:
-        self.congested = False
         self._mux.resume(self.number)
         self._tunnel.flush_soon()
 

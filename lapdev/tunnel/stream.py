@@ -233,16 +233,10 @@ class Stream(asyncio.Transport):
     def data_arrived(self, data: bytes) -> None:
         if self._closing or self._lost:
             return
-        protocol = self._protocol
-        if protocol is None or self._reading_paused or self._held or self._delivering:
+        if self._protocol is None or self._reading_paused or self._held or self._delivering:
             self._hold(data)
-            return
-        try:
-            protocol.data_received(data)
-        except Exception as exc:
-            self._tunnel.stream_failed(self, exc)
-            return
-        self._tunnel.consume_stream(self._mux, len(data))
+        else:
+            self._deliver(data)
 
     def datagram_arrived(self, data: bytes) -> None:
         if self.is_closing():

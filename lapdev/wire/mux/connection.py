@@ -231,7 +231,7 @@ class MuxConnection:
     @property
     def echoed(self) -> bool:
         """On every link the peer has answered the last PING: it has seen all that left before."""
-        return all(self.table[number].pongs >= self.table[number].pings for number in self.links)
+        return not any(self.table[number].round_trip.unanswered for number in self.links)
 
     # Streams
 

@@ -26,8 +26,6 @@ class Link:
         "live",
         "liveness",
         "number",
-        "pings",
-        "pongs",
         "pongs_due",
         "received",
         "round_trip",
@@ -55,8 +53,6 @@ class Link:
         self.received = 0
         """Bytes of stream data that ever came over this link, as the session's credit counts."""
         self.pongs_due = 0
-        self.pings = self.pongs = 0
-        """Sent, and their answers, on this connection."""
         self.gathering: PeerResume | None = None
         """The peer's RESUME, of which more frames follow."""
         self.liveness = Liveness(options)
@@ -69,11 +65,9 @@ class Link:
         self.congested = False
         self.liveness.heard(now)
         self.round_trip = RoundTrip()
-        self.pings = self.pongs = 0
 
     def ping(self, now: float) -> None:
         nonce = self.round_trip.start(now, self.received)
-        self.pings += 1
         self.sender.control(encode(FrameType.PING, nonce))
 
     def next_deadline(self) -> float:

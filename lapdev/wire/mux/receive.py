@@ -195,7 +195,6 @@ def _on_ping(connection: MuxConnection, link: Link, frame: list[Any], events: li
 
 def _on_pong(connection: MuxConnection, link: Link, frame: list[Any], events: list[Event]) -> None:
     # Any byte is a sign of life: `heard` has taken note of it.
-    link.pongs += 1
     link.round_trip.answered(frame[1], connection.now, link.received)
 
 

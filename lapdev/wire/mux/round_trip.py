@@ -29,6 +29,11 @@ class RoundTrip:
         self._least = 0.0
         self._period_ends = 0.0
 
+    @property
+    def unanswered(self) -> bool:
+        """The last PING is."""
+        return self._sent_at >= 0
+
     def is_due(self, now: float) -> bool:
         return now >= self._due
 
