@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 
 UNSENT_BYTES = 262_144
 """Written and not on its way yet. What the peer has room for travels, whatever the distance."""
@@ -15,7 +16,24 @@ NEAR_RECEIVE_BYTES = 262_144
 """Of a peer in the same cluster, arrived and not read by us. Not for long distances: there the
 window has to hold what a round trip brings."""
 
+READ_BYTES = 262_144
+"""Of one read, when much has arrived."""
+
 _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+
+
+class _PerThread(threading.local):
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(READ_BYTES))
+
+
+_per_thread = _PerThread()
+
+
+def read_buffer() -> memoryview:
+    """Where a connection's bytes are read to, one for all of a thread: what is wanted of them has
+    to be taken before anything else is read. It stays in the processor's cache."""
+    return _per_thread.view
 
 
 def keep_little_unsent(sock: socket.socket, size: int = UNSENT_BYTES) -> None:

@@ -77,6 +77,9 @@ class Relay:
 
 
 class _Side(asyncio.Protocol):
+    takes_views = True
+    """What a stream delivers is only passed on: it need not be copied into `bytes`."""
+
     __slots__ = ("_to", "bytes_received", "ended", "other", "relay", "transport")
 
     def __init__(self, relay: Relay, transport: asyncio.Transport) -> None:

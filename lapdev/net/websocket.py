@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol, Self, cast
 
 from lapdev.errors import TunnelRefused
-from lapdev.net.buffers import keep_little_unsent
+from lapdev.net.buffers import keep_little_unsent, read_buffer
+from lapdev.net.pace import Pace
 from lapdev.net.websocket_handshake import (
     ClientHandshake,
     ServerAnswer,
@@ -38,6 +39,9 @@ from lapdev.wire.websocket import (
     frame_head,
 )
 
+Message = bytes | list[bytes]
+"""A large one may come in pieces."""
+
 ABNORMAL = 1006
 JOIN_BYTES = 16_384
 """A message up to this goes to the transport in one piece with its head."""
@@ -49,8 +53,6 @@ KEY_BYTES = 4_096
 class WebsocketOptions:
     subprotocol: str
     max_message_bytes: int = 1_048_576
-    high_water_bytes: int = 262_144
-    """`pause_writing` above this many bytes in the transport."""
     max_buffered_bytes: int = 8_388_608
     """A peer that makes us answer and never reads is cut off here."""
     close_timeout: float = 2.0
@@ -68,7 +70,7 @@ class WebsocketListener(Protocol):
 
     def websocket_opened(self, websocket: WebsocketConnection) -> None: ...
     def bytes_received(self) -> None: ...
-    def message_received(self, websocket: WebsocketConnection, message: bytes) -> None: ...
+    def message_received(self, websocket: WebsocketConnection, message: Message) -> None: ...
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
     def websocket_lost(self, websocket: WebsocketConnection, lost: Lost) -> None: ...
@@ -79,7 +81,7 @@ class Unheard:
 
     def websocket_opened(self, websocket: WebsocketConnection) -> None: ...
     def bytes_received(self) -> None: ...
-    def message_received(self, websocket: WebsocketConnection, message: bytes) -> None: ...
+    def message_received(self, websocket: WebsocketConnection, message: Message) -> None: ...
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
     def websocket_lost(self, websocket: WebsocketConnection, lost: Lost) -> None: ...
@@ -100,7 +102,7 @@ class Lost:
         return detail if self.code == ABNORMAL else f"{detail} (close code {self.code})"
 
 
-class WebsocketConnection(asyncio.Protocol):
+class WebsocketConnection(asyncio.BufferedProtocol):
     """One websocket over a given transport, either end of it."""
 
     def __init__(
@@ -126,6 +128,9 @@ class WebsocketConnection(asyncio.Protocol):
         self._keys_used = 0
         self._close_timer: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] | None = None
+        self._pace = Pace()
+        self._written = 0
+        """Bytes, to the transport."""
         self._how: Lost | None = None
         """How it ended, as soon as that is known."""
         self._lost = False
@@ -146,36 +151,30 @@ class WebsocketConnection(asyncio.Protocol):
 
     def take_over(self, transport: asyncio.Transport, leftover: bytes) -> None:
         """The handshake is answered on a transport somebody else has read the request from."""
+        transport.pause_reading()  # how it is read changes with the protocol
         transport.set_protocol(self)
         self.connection_made(transport)
         if not transport.is_closing():
             transport.resume_reading()
         if leftover:
-            self.data_received(leftover)
+            self._received(leftover)
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's own class
         self._transport = transport
-        transport.set_write_buffer_limits(high=self._options.high_water_bytes)
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            # What waits in the kernel cannot be overtaken by a later control frame.
-            keep_little_unsent(sock, self._options.high_water_bytes // 2)
+        self._limit_waiting()
         if isinstance(self._opening, ClientHandshake):
-            self._write(self._opening.request)
+            self._write([self._opening.request])
         elif self._opening is not None:
             self._answer(self._opening)
 
-    def data_received(self, data: bytes) -> None:
-        if self._lost:
-            return
-        self.listener.bytes_received()
-        if self._state is _State.OPEN:
-            self._read(data)
-        elif isinstance(self._opening, ClientHandshake) and self._state is _State.CONNECTING:
-            self._shake_hands(self._opening, data)
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return read_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(read_buffer()[:nbytes])
 
     def eof_received(self) -> bool:
         return False
@@ -199,19 +198,41 @@ class WebsocketConnection(asyncio.Protocol):
             self.on_closed(self._how)
 
     def pause_writing(self) -> None:
+        self._pace.paused(asyncio.get_running_loop().time(), self._left())
         self.listener.pause_writing()
 
     def resume_writing(self) -> None:
+        if self._pace.resumed(asyncio.get_running_loop().time(), self._left()):
+            self._limit_waiting()
         self.listener.resume_writing()
 
     # For the listener
 
+    @property
+    def burst(self) -> int:
+        """Bytes that should be sent at once, at most: the line is that fast."""
+        return self._pace.burst
+
+    @property
+    def piece(self) -> int:
+        """Bytes that one message should have at most."""
+        return self._pace.piece
+
     def send(self, message: bytes) -> None:
-        """The message leaves, unless the websocket is closing: then it goes nowhere."""
+        """A message leaves, unless the websocket is closing: then it is lost."""
+        self.send_messages([(message, b"")])
+
+    def send_messages(self, messages: Sequence[tuple[bytes, bytes | memoryview]]) -> None:
+        """Messages leave together. Each comes in two parts, of which the second may be empty; it is
+        not copied, so nobody may change it afterwards.
+        """
         transport = self._transport
         if self._state is not _State.OPEN or transport is None:
             return
-        self._send_frame(BINARY, message)
+        parts: list[bytes | memoryview] = []
+        for head, payload in messages:
+            self._frame(parts, BINARY, head, payload)
+        self._write(parts)
         if transport.get_write_buffer_size() > self._options.max_buffered_bytes:
             transport.abort()
 
@@ -239,6 +260,15 @@ class WebsocketConnection(asyncio.Protocol):
         if self._closed is None:
             self._closed = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._closed)
+
+    def _received(self, data: bytes | memoryview) -> None:
+        if self._lost:
+            return
+        self.listener.bytes_received()
+        if self._state is _State.OPEN:
+            self._read(data)
+        elif isinstance(self._opening, ClientHandshake) and self._state is _State.CONNECTING:
+            self._shake_hands(self._opening, bytes(data))
 
     # Opening
 
@@ -278,11 +308,11 @@ class WebsocketConnection(asyncio.Protocol):
 
     # Open
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: bytes | memoryview) -> None:
         for event in self._reader.receive_data(data):
             if self._state is not _State.OPEN:
                 break  # what came before the peer's own close frame counts, but not after ours
-            if type(event) is bytes:
+            if type(event) is bytes or type(event) is list:
                 self.listener.message_received(self, event)
             elif isinstance(event, PingReceived):
                 self._pong(event.payload)
@@ -319,16 +349,32 @@ class WebsocketConnection(asyncio.Protocol):
             self._expect_close()
 
     def _send_frame(self, opcode: int, payload: bytes) -> None:
+        parts: list[bytes | memoryview] = []
+        self._frame(parts, opcode, payload)
+        self._write(parts)
+
+    def _frame(
+        self,
+        parts: list[bytes | memoryview],
+        opcode: int,
+        data: bytes,
+        payload: bytes | memoryview = b"",
+    ) -> None:
+        """A frame with `data` and `payload` in it is added to `parts`."""
         key = self._next_key() if self._is_client else b""
-        size = len(payload)
-        head = frame_head(opcode, size, key)
+        size = len(data)
+        head = frame_head(opcode, size + len(payload), key)
         if key and size:
-            payload = apply_mask(payload, key)
+            data = apply_mask(data, key)
         if size <= JOIN_BYTES:
-            self._write(head + payload)
+            parts.append(head + data)
         else:
-            self._write(head)
-            self._write(payload)
+            parts += (head, data)
+        if payload:
+            if key:
+                turn = size & 3
+                payload = apply_mask(payload, key[turn:] + key[:turn])
+            parts.append(payload)
 
     def _next_key(self) -> bytes:
         used = self._keys_used
@@ -338,11 +384,31 @@ class WebsocketConnection(asyncio.Protocol):
         self._keys_used = used + 4
         return self._keys[used : used + 4]
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, parts: list[bytes | memoryview]) -> None:
         transport = self._transport
         # uvloop raises on a write after close.
-        if transport is not None and not transport.is_closing():
-            transport.write(data)
+        if transport is None or transport.is_closing():
+            return
+        self._written += sum(map(len, parts))
+        if len(parts) == 1:
+            transport.write(parts[0])
+        else:
+            transport.writelines(parts)
+
+    def _left(self) -> int:
+        """Bytes that have left the transport's own buffer."""
+        transport = self._transport
+        return self._written - (transport.get_write_buffer_size() if transport else 0)
+
+    def _limit_waiting(self) -> None:
+        """What waits in the transport or in the kernel cannot be overtaken by a later frame."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.set_write_buffer_limits(high=self._pace.burst)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            keep_little_unsent(sock, self._pace.burst // 2)
 
     def _expect_close(self) -> None:
         loop = asyncio.get_running_loop()

@@ -12,7 +12,13 @@ from lapdev.model import RoleName
 from lapdev.net.address import TcpAddress, parse_address
 from lapdev.net.listener import dial
 from lapdev.net.way_out import WayOut
-from lapdev.net.websocket import ClientTarget, Lost, WebsocketConnection, WebsocketOptions
+from lapdev.net.websocket import (
+    ClientTarget,
+    Lost,
+    Message,
+    WebsocketConnection,
+    WebsocketOptions,
+)
 from lapdev.tunnel.options import TunnelOptions
 from lapdev.wire.mux import SUBPROTOCOL, CloseCode, Hello, Welcome, decode_welcome, encode_hello
 from lapdev.wire.mux.frames import MAX_LINKS
@@ -97,7 +103,7 @@ class _Greeting:
     def websocket_opened(self, websocket: WebsocketConnection) -> None:
         websocket.send(encode_hello(self._hello))
 
-    def message_received(self, websocket: WebsocketConnection, message: bytes) -> None:
+    def message_received(self, websocket: WebsocketConnection, message: Message) -> None:
         try:
             welcome = decode_welcome(message)
             if welcome.session != self._hello.session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lapdev.net.websocket import Lost, Unheard, WebsocketConnection
+from lapdev.net.websocket import Lost, Message, Unheard, WebsocketConnection
 from lapdev.wire.mux import CloseCode, MuxConnection
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Link:
         self.last_heard = now = self._tunnel.loop.time()
         self._mux.heard(self.number, now)
 
-    def message_received(self, websocket: WebsocketConnection, message: bytes) -> None:
+    def message_received(self, websocket: WebsocketConnection, message: Message) -> None:
         self._tunnel.message_received(self, message)
 
     def pause_writing(self) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 from lapdev.errors import Overloaded, RemoteProtocolError, TunnelClosed
 from lapdev.log import get_logger
 from lapdev.model import Identity
-from lapdev.net.websocket import Lost, WebsocketConnection, WebsocketOptions
+from lapdev.net.websocket import Lost, Message, WebsocketConnection, WebsocketOptions
 from lapdev.tunnel.counters import TunnelCounters
 from lapdev.tunnel.dial import new_id
 from lapdev.tunnel.handler import TunnelHandler, TunnelKey
@@ -250,7 +250,7 @@ class _Greeting:
 
     def websocket_opened(self, websocket: WebsocketConnection) -> None: ...
 
-    def message_received(self, websocket: WebsocketConnection, message: bytes) -> None:
+    def message_received(self, websocket: WebsocketConnection, message: Message) -> None:
         self._done()
         try:
             self._server.greeted(websocket, self._identity, decode_hello(message))

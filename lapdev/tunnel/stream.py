@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lapdev.errors import LapdevError, StreamRefused, StreamReset, TunnelError
 from lapdev.wire.control import Target
-from lapdev.wire.mux import MuxStream
+from lapdev.wire.mux import MuxStream, Payload
 
 if TYPE_CHECKING:
     from lapdev.tunnel.tunnel import Tunnel
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MAX_EARLY_DATAGRAMS = 16
 MAX_EARLY_BYTES = 65_536
 """Of a stream that is not accepted yet; the others are lost, as datagrams may be."""
+FLUSHED_BYTES = 262_144
+"""What leaves with a loop tick when nothing holds it up: a writer of that much is not paused."""
 MERGE_BYTES = 4_096
 """Smaller pieces that nobody wants yet are joined up to this."""
 
@@ -35,6 +37,7 @@ class Stream(asyncio.Transport):
         "_eof_seen",
         "_eof_written",
         "_error",
+        "_flush",
         "_held",
         "_high",
         "_lost",
@@ -42,6 +45,7 @@ class Stream(asyncio.Transport):
         "_mux",
         "_protocol",
         "_reading_paused",
+        "_session",
         "_tunnel",
         "_writing_paused",
         "target",
@@ -57,11 +61,13 @@ class Stream(asyncio.Transport):
         super().__init__()
         self.target: Target | None = target
         self._tunnel = tunnel
+        self._session = tunnel.mux
+        self._flush = tunnel.flush
         self._mux = mux_stream
         self._protocol = protocol
         self._accept_waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
-        self._held: list[bytes] = []
+        self._held: list[Payload] = []
         """Received, and not wanted yet: earns the peer no credit."""
         self._datagrams: list[bytes] | None = None
         """Came before the stream was accepted."""
@@ -126,13 +132,18 @@ class Stream(asyncio.Transport):
             raise RuntimeError("write after write_eof")
         if self._closing or self._lost or not data:
             return
-        mux = self._mux
-        self._tunnel.write_stream(mux, data if type(data) is bytes else bytes(data))
-        if mux.end - mux.sent > self._high and not self._writing_paused:
-            self._writing_paused = True
-            mux.wake_below = self._low
-            if self._protocol is not None:
-                self._protocol.pause_writing()
+        mux, flush = self._mux, self._flush
+        if mux.reset_cause:
+            return
+        self._session.write(mux, data if type(data) is bytes else bytes(data))
+        if not flush.due:
+            flush.soon()
+        unsent = mux.end - mux.sent
+        if unsent > self._high and not self._writing_paused:
+            if unsent <= self._high + FLUSHED_BYTES:
+                flush.filled(self)
+            else:
+                self.pause_if_full()
 
     def writelines(self, list_of_data: Any) -> None:
         self.write(b"".join(list_of_data))
@@ -230,7 +241,7 @@ class Stream(asyncio.Transport):
 
     # For the tunnel
 
-    def data_arrived(self, data: bytes) -> None:
+    def data_arrived(self, data: Payload) -> None:
         if self._closing or self._lost:
             return
         if self._protocol is None or self._reading_paused or self._held or self._delivering:
@@ -274,6 +285,16 @@ class Stream(asyncio.Transport):
         error.cause = cause
         self.lose(error)
 
+    def pause_if_full(self) -> None:
+        """The protocol is asked to write no more while more than the high water is unsent."""
+        mux = self._mux
+        if mux.end - mux.sent <= self._high or self._writing_paused or self.is_closing():
+            return
+        self._writing_paused = True
+        mux.wake_below = self._low
+        if self._protocol is not None:
+            self._protocol.pause_writing()
+
     def room_arrived(self) -> None:
         """No more than `wake_below` bytes are unsent."""
         if self._closing:
@@ -315,10 +336,10 @@ class Stream(asyncio.Transport):
             self._delivering = True
             self._loop().call_soon(self._deliver_held)
 
-    def _hold(self, data: bytes) -> None:
+    def _hold(self, data: Payload) -> None:
         # One by one, the smallest pieces would take many times their size.
         if self._held and len(self._held[-1]) + len(data) <= MERGE_BYTES:
-            self._held[-1] += data
+            self._held[-1] = b"".join((self._held[-1], data))
         else:
             self._held.append(data)
 
@@ -338,13 +359,18 @@ class Stream(asyncio.Transport):
         for data in early or ():
             self.datagram_arrived(data)
 
-    def _deliver(self, data: bytes) -> None:
+    def _deliver(self, data: Payload) -> None:
+        protocol = self._protocol
+        if type(data) is not bytes and not getattr(protocol, "takes_views", False):
+            data = bytes(data)
         try:
-            self._protocol.data_received(data)  # type: ignore[union-attr]  # asked before
+            protocol.data_received(data)  # type: ignore[union-attr,arg-type]  # asked before
         except Exception as exc:
             self._tunnel.stream_failed(self, exc)
             return
-        self._tunnel.consume_stream(self._mux, len(data))
+        self._session.consumed(self._mux, len(data))
+        if not self._flush.due:
+            self._flush.soon()
 
     def _deliver_eof(self) -> None:
         protocol = self._protocol

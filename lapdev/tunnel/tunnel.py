@@ -25,6 +25,7 @@ from lapdev.model import Identity
 from lapdev.net.websocket import Lost, WebsocketConnection
 from lapdev.tunnel.calls import TunnelCalls
 from lapdev.tunnel.counters import TunnelCounters
+from lapdev.tunnel.flush import Flush
 from lapdev.tunnel.handler import TunnelHandler, TunnelKey
 from lapdev.tunnel.link import SESSION_OVER, Link
 from lapdev.tunnel.memory import process_budget
@@ -74,20 +75,17 @@ class Tunnel:
         self.counters = TunnelCounters()
         """The owner's: those of all its sessions."""
         self._handler = handler
-        self._mux = MuxConnection(dialler=dialler, options=options.mux, budget=process_budget())
+        self.mux = MuxConnection(dialler=dialler, options=options.mux, budget=process_budget())
         self._links: dict[int, Link] = {}
         """Those that have a connection."""
         self._away: set[int] = set()
         """Those that had one, and wait for the next."""
-        self._flush_due = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self.flush = Flush(self.mux, self._links, self._dispatch, self._guard)
         self._grace_timer: asyncio.TimerHandle | None = None
         self._last_heard = self.loop.time()
-        self._calls = TunnelCalls(self._mux, self._answer, self.flush_soon)
+        self._calls = TunnelCalls(self.mux, self._answer, self.flush.soon)
         self._leaving: tuple[float, str] | None = None
         """When this process stops, and why: the peer is told on each new connection."""
-        self._flushed: asyncio.Event | None = None  # for those who wait for a change
 
     @property
     def identity(self) -> Identity:
@@ -108,11 +106,11 @@ class Tunnel:
     @property
     def links(self) -> tuple[int, ...]:
         """Those that have a connection."""
-        return self._mux.links
+        return self.mux.links
 
     @property
     def stream_count(self) -> int:
-        return len(self._mux.streams)
+        return len(self.mux.streams)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "up" if self.connected else "down"
@@ -128,12 +126,12 @@ class Tunnel:
         if self.closed:
             raise TunnelClosed()
         try:
-            mux_stream = self._mux.open(encode_target(target))
+            mux_stream = self.mux.open(encode_target(target))
         except LocalProtocolError as exc:
             raise TunnelError(exc.detail) from exc
         stream = Stream(self, mux_stream, target, protocol)
         mux_stream.owner = stream
-        self.flush_soon()
+        self.flush.soon()
         protocol.connection_made(stream)
         return stream
 
@@ -160,10 +158,10 @@ class Tunnel:
     async def wait_idle(self) -> None:
         """No stream is open, or under way from before the peer heard `go_away`; or all is over."""
         for _ in range(2):  # the peer has heard it on one link; what it had sent on others is here
-            self._mux.ping(self.loop.time())
-            self.flush_soon()
-            await self._until(lambda: self._mux.echoed)
-        await self._until(lambda: not self._mux.streams)
+            self.mux.ping(self.loop.time())
+            self.flush.soon()
+            await self.flush.until(lambda: self.closed or self.mux.echoed)
+        await self.flush.until(lambda: self.closed or not self.mux.streams)
 
     async def aclose(self, reason: str = "") -> None:
         """The session is over at both ends. Idempotent; takes at most `close_timeout`."""
@@ -184,24 +182,24 @@ class Tunnel:
             self._grace_timer.cancel()
             self._grace_timer = None
         self._away.discard(number)
-        self._links[number] = link = Link(self, self._mux, number, websocket)
+        self._links[number] = link = Link(self, self.mux, number, websocket)
         self.resumed = resumed
         link.attach(resumed=resumed)
         self._say_leaving()
-        self.flush_soon()
+        self.flush.soon()
         if not was_up:
             self._guard(self._handler.tunnel_up, self)
 
     def renew(self, number: int) -> None:
         """The dialler is asked for the link's next connection, which takes the older's place."""
-        self._mux.go_away(GoAwayScope.LINK, 0, "", number)
-        self.flush_soon()
+        self.mux.go_away(GoAwayScope.LINK, 0, "", number)
+        self.flush.soon()
 
     def probe(self) -> None:
         """The process was asleep: whether the peer is still there is asked at once."""
         if self._links:
-            self._mux.probe(self.loop.time())
-            self._flush()
+            self.mux.probe(self.loop.time())
+            self.flush.now()
 
     def end(self, error: Exception, code: int = 0, reason: str = "") -> None:
         """The session is over: streams and calls fail with `error`. Idempotent."""
@@ -209,22 +207,22 @@ class Tunnel:
             return
         self.closed = True
         self.close_code = code
-        links, self._links = self._links, {}
-        for timer in (self._timer, self._grace_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._grace_timer = None
+        links = dict(self._links)
+        self._links.clear()
+        self.flush.rest()
+        if self._grace_timer is not None:
+            self._grace_timer.cancel()
+            self._grace_timer = None
         for link in links.values():
             link.let_go()
             link.websocket.close(code or CloseCode.NORMAL, reason or str(error))
-        streams = list(self._mux.streams.values())
-        self._mux.close()
+        streams = list(self.mux.streams.values())
+        self.mux.close()
         for mux_stream in streams:
             if isinstance(mux_stream.owner, Stream):
                 self._guard(mux_stream.owner.lose, error)
         self._calls.end(error)
-        if self._flushed is not None:
-            self._flushed.set()
+        self.flush.changed()
         self._guard(self._handler.tunnel_closed, self, error)
         self.on_down()
         for number in links:
@@ -234,8 +232,8 @@ class Tunnel:
         """Like `aclose`, telling the peer another code: 1001 when this process stops."""
         websockets = [link.websocket for link in self._links.values()]
         if code == CloseCode.GOING_AWAY:
-            self._mux.go_away(GoAwayScope.PROCESS, 0, reason)
-        self._flush()
+            self.mux.go_away(GoAwayScope.PROCESS, 0, reason)
+        self.flush.now()
         self.end(TunnelClosed(reason), code, reason)
         await self._calls.wait_ended()
         for websocket in websockets:
@@ -244,38 +242,29 @@ class Tunnel:
     # For its streams
 
     def accept_stream(self, mux_stream: MuxStream) -> None:
-        self._mux.accept(mux_stream)
-        self.flush_soon()
-
-    def write_stream(self, mux_stream: MuxStream, data: bytes) -> None:
-        if not mux_stream.reset_cause:
-            self._mux.write(mux_stream, data)
-            self.flush_soon()
+        self.mux.accept(mux_stream)
+        self.flush.soon()
 
     def send_datagram(self, mux_stream: MuxStream, data: bytes) -> None:
         """Raises ValueError: it is larger than a datagram may be."""
         try:
-            self._mux.send_datagram(mux_stream, data)
+            self.mux.send_datagram(mux_stream, data)
         except LocalProtocolError as exc:
             raise ValueError(exc.detail) from exc
-        self.flush_soon()
+        self.flush.soon()
 
     def finish_stream(self, mux_stream: MuxStream) -> None:
-        self._mux.finish(mux_stream)
-        self.flush_soon()
+        self.mux.finish(mux_stream)
+        self.flush.soon()
 
     def close_stream(self, mux_stream: MuxStream) -> None:
-        self._mux.discard(mux_stream)
-        self._mux.finish(mux_stream)
-        self.flush_soon()
+        self.mux.discard(mux_stream)
+        self.mux.finish(mux_stream)
+        self.flush.soon()
 
     def reset_stream(self, mux_stream: MuxStream, cause: str, detail: str) -> None:
-        self._mux.reset(mux_stream, cause, detail)
-        self.flush_soon()
-
-    def consume_stream(self, mux_stream: MuxStream, size: int) -> None:
-        self._mux.consumed(mux_stream, size)
-        self.flush_soon()
+        self.mux.reset(mux_stream, cause, detail)
+        self.flush.soon()
 
     def stream_failed(self, stream: Stream, error: Exception) -> None:
         """A protocol raised in a callback: only its stream dies."""
@@ -288,17 +277,15 @@ class Tunnel:
         )
         stream.reset(LapdevError("the stream's handler failed"))
 
-    def flush_soon(self) -> None:
-        """What is to go leaves at the end of this loop tick, in one message."""
-        if not self._flush_due and self._links:
-            self._flush_due = True
-            self.loop.call_soon(self._flush)
-
     # For its links
 
-    def message_received(self, link: Link, message: bytes) -> None:
+    def flush_soon(self) -> None:
+        """There is room, or something to say."""
+        self.flush.soon()
+
+    def message_received(self, link: Link, message: bytes | list[bytes]) -> None:
         try:
-            events = self._mux.receive_data(link.number, message)
+            events = self.mux.receive_data(link.number, message)
         except RemoteProtocolError as exc:
             self._log("tunnel_violated", exc, link.number)
             error = TunnelClosed(f"the peer broke the protocol: {exc.detail}")
@@ -312,7 +299,7 @@ class Tunnel:
                 event.stream.owner.data_arrived(event.data)
             else:
                 self._guard(self._dispatch, event)
-        self.flush_soon()
+        self.flush.soon()
 
     def connection_lost(self, link: Link, lost: Lost) -> None:
         if lost.code in SESSION_OVER:
@@ -323,22 +310,17 @@ class Tunnel:
 
     # Inside
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        while not self.closed and not condition():
-            self._flushed = self._flushed or asyncio.Event()
-            await self._flushed.wait()
-
     def _connection_gone(self, link: Link, error: Exception) -> None:
         number = link.number
         self._log("tunnel_lost", error, number)
         self._drop(link)
-        self._mux.detach(number)
+        self.mux.detach(number)
         if self._links:
             self._move_lost_links()
         else:
             self._all_gone(error)
         self.on_link_down(number)
-        self.flush_soon()
+        self.flush.soon()
 
     def _drop(self, link: Link) -> None:
         link.let_go()
@@ -349,15 +331,13 @@ class Tunnel:
 
     def _move_lost_links(self) -> None:
         """Their streams do not wait for a new connection: they go on over one that is there."""
-        if self._mux.dialler:
+        if self.mux.dialler:
             to = max(self._links.values(), key=lambda link: link.last_heard).number
             for number in self._away:
-                self._mux.move(number, to)
+                self.mux.move(number, to)
 
     def _all_gone(self, error: Exception) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.flush.rest()
         left = max(self._last_heard + self.options.grace - self.loop.time(), 0.0)
         self._grace_timer = self.loop.call_later(left, self._grace_over)
         self._guard(self._handler.tunnel_down, self, error)
@@ -366,43 +346,6 @@ class Tunnel:
     def _grace_over(self) -> None:
         grace = self.options.grace
         self.end(TunnelClosed(f"the tunnel was away for longer than {grace:g} s"))
-
-    def _flush(self) -> None:
-        self._flush_due = False
-        if not self._links:
-            return
-        sent = True
-        while sent:
-            sent = False
-            for link in tuple(self._links.values()):
-                for message in self._mux.data_to_send(link.number):
-                    link.websocket.send(message)
-                    sent = True
-            for mux_stream in self._mux.take_writable():
-                if isinstance(mux_stream.owner, Stream):
-                    self._guard(mux_stream.owner.room_arrived)
-        if self._flushed is not None:
-            self._flushed.set()
-            self._flushed = None
-        self._arm_timer()
-
-    def _arm_timer(self) -> None:
-        deadline = self._mux.next_deadline()
-        if deadline is None:
-            return
-        # Deadlines mostly move away: a timer that fires too early arms itself again.
-        if self._timer is not None and self._timer_at <= deadline:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = self.loop.call_at(deadline, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        for event in self._mux.handle_timeout(self.loop.time()):
-            self._dispatch(event)
-        self._flush()
 
     def _dispatch(self, event: Event) -> None:
         match event:
@@ -439,7 +382,7 @@ class Tunnel:
         try:
             target = decode_target(raw_target)
         except RemoteProtocolError as exc:
-            self._mux.reset(mux_stream, "bad_target", exc.detail)
+            self.mux.reset(mux_stream, "bad_target", exc.detail)
             return
         stream = Stream(self, mux_stream, target)
         mux_stream.owner = stream
@@ -455,8 +398,8 @@ class Tunnel:
         if self._leaving is not None:
             deadline, reason = self._leaving
             left = max(math.ceil(deadline - self.loop.time()), 0)
-            self._mux.go_away(GoAwayScope.PROCESS, left, reason)
-            self.flush_soon()
+            self.mux.go_away(GoAwayScope.PROCESS, left, reason)
+            self.flush.soon()
 
     def _peer_leaves(self, seconds: int) -> None:
         self.draining = True

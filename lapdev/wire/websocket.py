@@ -31,6 +31,9 @@ NO_STATUS: Final = 1005
 INVALID_DATA: Final = 1007
 MESSAGE_TOO_BIG: Final = 1009
 
+PIECE_BYTES: Final = 16_384
+"""The pieces of a large message are not joined if they are this long, on average."""
+
 ApplyMask = Callable[[bytes | memoryview, bytes], bytes]
 """Each byte of the first, combined with the four of the second in turn (RFC 6455 §5.3)."""
 
@@ -59,8 +62,8 @@ class FramesBroken:
     reason: str
 
 
-FrameEvent = bytes | PingReceived | CloseReceived | FramesBroken
-"""`bytes` is a whole message."""
+FrameEvent = bytes | list[bytes] | PingReceived | CloseReceived | FramesBroken
+"""`bytes` is a whole message; so is a list, of a large one that came in pieces."""
 
 
 class FrameReader:
@@ -86,30 +89,30 @@ class FrameReader:
         self._head = b""  # of a frame, not complete
         self._missing = 0  # bytes of the payload that has begun
         self._first = 0  # byte of that frame
-        self._key = b""
-        self._chunks: list[bytes | memoryview] = []
+        self._key = b""  # turned to where its payload goes on
+        self._chunks: list[bytes] = []  # of it, unmasked
         self._fragments: bytearray | None = None  # of a message that goes on
         self._over = False
 
-    def receive_data(self, data: bytes) -> list[FrameEvent]:
-        """The events that `data` completes."""
+    def receive_data(self, data: bytes | memoryview) -> list[FrameEvent]:
+        """The events that `data` completes. Nothing of it is kept: a view may be reused."""
         events: list[FrameEvent] = []
         at = 0
         if self._missing:
             at = self._go_on(data, events)
         elif self._head:
-            data = self._head + data
+            data = b"".join((self._head, data))
             self._head = b""
         end = len(data)
         while at < end and not self._over:
             next_at = self._begin(data, at, events)
             if next_at < 0:
-                self._head = data[at:]
+                self._head = bytes(data[at:])
                 break
             at = next_at
         return events
 
-    def _begin(self, data: bytes, at: int, events: list[FrameEvent]) -> int:
+    def _begin(self, data: bytes | memoryview, at: int, events: list[FrameEvent]) -> int:
         """The frame at `at` is read as far as it is there; -1 if even its head is not whole."""
         end = len(data)
         body = at + 2
@@ -141,46 +144,49 @@ class FrameReader:
         if self._mask_bit:
             if end < body + 4:
                 return -1
-            key = data[body : body + 4]
+            key = bytes(data[body : body + 4])
             body += 4
         stop = body + size
         if stop <= end:
-            if not size:
-                payload = b""
-            elif key:
-                payload = self._apply_mask(memoryview(data)[body:stop], key)
-            else:
-                payload = data[body:stop]
+            payload = b""
+            if size:
+                part = data[body:stop] if type(data) is bytes else memoryview(data)[body:stop]
+                payload = self._apply_mask(part, key) if key else bytes(part)
             self._complete(first, payload, events)
             return stop
-        self._first, self._key, self._missing = first, key, stop - end
+        self._first, self._key, self._missing = first, key, size
         if body < end:
-            # A view keeps all of `data` alive: only for most of it.
-            rest = end - body
-            self._chunks.append(memoryview(data)[body:] if rest * 2 > end else data[body:])
+            self._keep(memoryview(data)[body:])
         return end
 
-    def _go_on(self, data: bytes, events: list[FrameEvent]) -> int:
+    def _go_on(self, data: bytes | memoryview, events: list[FrameEvent]) -> int:
         """More of a payload that has begun; returns where the rest of `data` begins."""
-        size = len(data)
-        chunks = self._chunks
-        if size < self._missing:
-            self._missing -= size
-            last = chunks[-1] if chunks else b""
-            if size < MERGE_BYTES and type(last) is bytes and 0 < len(last) < MERGE_BYTES:
-                chunks[-1] = last + data
+        at = min(len(data), self._missing)
+        self._keep(memoryview(data)[:at])
+        if not self._missing:
+            chunks, self._chunks = self._chunks, []
+            if self._first == 0x82 and len(chunks) * PIECE_BYTES <= sum(map(len, chunks)):
+                events.append(chunks)
             else:
-                chunks.append(data)
-            return size
-        at = self._missing
-        chunks.append(data if at == size else memoryview(data)[:at])
-        payload = b"".join(chunks)
-        chunks.clear()
-        self._missing = 0
-        if self._key:
-            payload = self._apply_mask(payload, self._key)
-        self._complete(self._first, payload, events)
+                self._complete(self._first, b"".join(chunks), events)
         return at
+
+    def _keep(self, part: memoryview) -> None:
+        """The next bytes of the payload that has begun."""
+        size = len(part)
+        self._missing -= size
+        key = self._key
+        if key:
+            piece = self._apply_mask(part, key)
+            turn = size & 3
+            self._key = key[turn:] + key[:turn]
+        else:
+            piece = bytes(part)
+        chunks = self._chunks
+        if size < MERGE_BYTES and chunks and len(chunks[-1]) < MERGE_BYTES:
+            chunks[-1] += piece
+        else:
+            chunks.append(piece)
 
     def _complete(self, first: int, payload: bytes, events: list[FrameEvent]) -> None:
         opcode = first & 0x0F

@@ -56,6 +56,9 @@ class ServedApi:
 @asynccontextmanager
 async def served_api(folder: Path) -> AsyncIterator[ServedApi]:
     """The API on a free port of 127.0.0.1."""
+    # A command that runs in a thread has standard output for itself: asyncio's remarks on a slow
+    # machine would be taken for what it printed.
+    asyncio.get_running_loop().slow_callback_duration = 60.0
     async with api_rig(folder) as rig, Tasks() as tasks:
         server = HttpServer(AsgiBridge(rig.app, tasks).handle)
         async with listening(server.connection) as port:

@@ -65,7 +65,7 @@ async def test_links_share_the_streams_of_one_session(tmp_path: Path) -> None:
 async def test_the_round_trip_of_a_link_is_known_before_anything_is_sent(tmp_path: Path) -> None:
     async with linked(tmp_path, 2) as ends:
         for tunnel in (ends.tunnel, ends.acceptor.tunnel):
-            tables = [tunnel._mux.table[number] for number in (0, 1)]
+            tables = [tunnel.mux.table[number] for number in (0, 1)]
             await until(ends, lambda tables=tables: all(t.round_trip.minimum for t in tables))
 
 

@@ -82,7 +82,7 @@ async def test_a_session_that_comes_back_before_its_loss_was_noticed_is_taken_ov
             assert welcome.resumed
             assert ends.acceptor.watcher.up == [False], "it was never down"
             old.pause_writing()  # its last words wait: no business of the new connection
-            assert not theirs._mux.table[0].congested
+            assert not theirs.mux.table[0].congested
             await old.wait_closed()
         await ends.watcher.wait_until(lambda seen: seen.up == [False, True])
 

@@ -16,6 +16,7 @@ from lapdev.errors import (
     TunnelError,
 )
 from lapdev.tunnel import Stream
+from lapdev.tunnel.stream import FLUSHED_BYTES
 from lapdev.wire.control import ReportCluster
 from tests.support.tunnel_ends import TARGET, Ends, Recorder, connected
 
@@ -109,8 +110,9 @@ async def test_a_writer_that_heeds_pauses_holds_little(tmp_path: Path) -> None:
             stream.write(b"y" * 16_384)
             most = max(most, stream.get_write_buffer_size())
         await theirs.wait_until(lambda seen: len(seen.data) == 200 * 16_384)
-        assert most <= 65_536 + 16_384
-        assert ours.pauses > 10
+        # What is written within one loop tick may leave with it.
+        assert most <= 65_536 + FLUSHED_BYTES + 16_384
+        assert ours.pauses > 5
 
 
 async def test_pausing_inside_a_callback_stops_delivery_and_the_end_waits(tmp_path: Path) -> None:

@@ -67,19 +67,6 @@ def test_the_same_on_uvloop(tmp_path: Path) -> None:
         runner.run(scenario())
 
 
-def test_on_uvloop_a_deadline_that_has_passed_is_armed_like_any_other(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with connected(tmp_path) as ends:
-            # A timer without delay is no TimerHandle there.
-            ends.tunnel._mux.heard(0, 0.0)
-            ends.tunnel._arm_timer()
-            ends.tunnel._arm_timer()
-            assert await ends.tunnel.call(HELLO)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(scenario())
-
-
 async def test_many_streams_at_once_keep_their_bytes_apart(tmp_path: Path) -> None:
     async with connected(tmp_path) as ends:
         ends.acceptor.watcher.serve = echoing
@@ -176,10 +163,10 @@ async def test_a_handler_that_raises_loses_that_stream_and_no_other(tmp_path: Pa
 
 async def test_a_target_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     async with connected(tmp_path) as ends:
-        stream = ends.tunnel._mux.open({"kind": "anything", "host": "10.0.0.1"})
+        stream = ends.tunnel.mux.open({"kind": "anything", "host": "10.0.0.1"})
         recorder = Recorder()
         stream.owner = Stream(ends.tunnel, stream, TARGET, recorder)
-        ends.tunnel._mux.write(stream, b"early")
+        ends.tunnel.mux.write(stream, b"early")
         ends.tunnel.flush_soon()
         await recorder.wait_until(lambda seen: bool(seen.lost))
         error = recorder.lost[0]

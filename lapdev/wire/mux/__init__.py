@@ -5,7 +5,7 @@ reordered within a session, however often its connection is.
 """
 
 from lapdev.wire.mux.connection import MuxConnection, MuxOptions
-from lapdev.wire.mux.frames import SUBPROTOCOL, CloseCode, GoAwayScope
+from lapdev.wire.mux.frames import SUBPROTOCOL, CloseCode, GoAwayScope, Payload
 from lapdev.wire.mux.handshake import (
     Hello,
     Welcome,
@@ -27,6 +27,7 @@ __all__ = [
     "MuxConnection",
     "MuxOptions",
     "MuxStream",
+    "Payload",
     "Welcome",
     "WindowBudget",
     "decode_hello",

@@ -18,16 +18,19 @@ from lapdev.wire.mux.events import ConnectionDead, Event
 from lapdev.wire.mux.frames import (
     JOIN_BYTES,
     MAX_CAUSE_BYTES,
+    MAX_DATA_BYTES,
     MAX_DATAGRAM_BYTES,
     MAX_DETAIL_BYTES,
     MAX_LINKS,
     FrameType,
+    Message,
     encode,
 )
 from lapdev.wire.mux.link import Link
 from lapdev.wire.mux.liveness import LivenessOptions, Verdict
 from lapdev.wire.mux.moves import Moves
 from lapdev.wire.mux.openings import Openings
+from lapdev.wire.mux.outbox import MessageParts
 from lapdev.wire.mux.receive import receive
 from lapdev.wire.mux.seen import SeenIds
 from lapdev.wire.mux.sender import Sender
@@ -154,7 +157,7 @@ class MuxConnection:
         self.now = now
         self.table[link].liveness.heard(now)
 
-    def receive_data(self, link: int, message: bytes) -> list[Event]:
+    def receive_data(self, link: int, message: Message) -> list[Event]:
         """What the message says, in order. What still comes on a detached link is dropped.
 
         Raises:
@@ -164,9 +167,16 @@ class MuxConnection:
         return receive(self, state, message) if state.live else []
 
     def data_to_send(self, link: int, data_bytes: int = JOIN_BYTES) -> list[bytes]:
+        """Messages to send on this link now, each in one piece."""
+        return [b"".join(parts) for parts in self.messages_to_send(link, data_bytes)]
+
+    def messages_to_send(
+        self, link: int, data_bytes: int = JOIN_BYTES, piece: int = MAX_DATA_BYTES
+    ) -> list[MessageParts]:
         """Messages to send on this link now: all control, then up to `data_bytes` of stream data.
 
-        Streams take turns in pieces of at most 64 KiB. A link that is paused sends control only.
+        Streams take turns, with up to 64 KiB each, in frames of at most `piece` bytes. A link that
+        is paused sends control only.
         """
         state = self.table[link]
         if not state.live:
@@ -178,9 +188,15 @@ class MuxConnection:
             self.sender_of(stream).schedule(stream)
         return state.sender.messages(
             0 if state.congested else data_bytes,
+            piece,
             streams=state.settled,
             session=link == self._first_settled,
         )
+
+    def has_more(self, link: int) -> bool:
+        """More waits for this link, or may have to wait for credit."""
+        state = self.table[link]
+        return state.live and not state.congested and state.sender.waiting
 
     def take_writable(self) -> list[MuxStream]:
         """Streams whose unsent bytes have fallen to `wake_below` since the last call."""
@@ -192,8 +208,10 @@ class MuxConnection:
 
     def next_deadline(self) -> float | None:
         """When `handle_timeout` wants to be called; None while no link is attached."""
-        deadlines = [self.table[number].next_deadline() for number in self.links]
-        return min(deadlines) if deadlines else None
+        links = self.links
+        if len(links) == 1:
+            return self.table[links[0]].next_deadline()
+        return min((self.table[number].next_deadline() for number in links), default=None)
 
     def handle_timeout(self, now: float) -> list[Event]:
         """Time has passed. May be called early; then nothing happens."""

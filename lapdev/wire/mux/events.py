@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lapdev.wire.mux.frames import Payload
 from lapdev.wire.mux.stream import MuxStream
 
 
@@ -26,7 +27,7 @@ class DataReceived:
     """Call `consumed` once the bytes have been taken: it is what lets the peer send more."""
 
     stream: MuxStream
-    data: bytes
+    data: Payload
 
 
 @dataclass(slots=True)

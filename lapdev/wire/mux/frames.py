@@ -12,6 +12,7 @@ implement the other end is `docs/tunnel-protocol.md`; a test holds the two toget
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, Final
@@ -71,7 +72,7 @@ class GoAwayScope(IntEnum):
 
 # Limits. Bytes unless the name says otherwise.
 MAX_MESSAGE_BYTES: Final = 1_048_576
-MAX_DATA_BYTES: Final = 65_536
+MAX_DATA_BYTES: Final = 262_144
 MAX_DATAGRAM_BYTES: Final = 65_507
 """What fits into one of UDP over IPv4."""
 MAX_CAUSE_BYTES: Final = 64
@@ -89,7 +90,14 @@ MAX_LINKS: Final = 4
 MAX_MISSING_RANGES: Final = 16_384
 """Gaps in the ids a peer has used that are kept; as many as it may have streams open."""
 JOIN_BYTES: Final = 262_144
-"""A message is cut when it has grown to this size, so that a later frame can overtake data."""
+"""What leaves at once, and a message of small frames: a later frame overtakes what is beyond."""
+LARGE_BYTES: Final = 16_384
+"""A payload above this is not copied where that can be avoided."""
+
+Payload = bytes | memoryview
+"""Bytes that nobody changes; a view when they are a part of something larger."""
+Message = bytes | list[bytes]
+"""A websocket message, in one piece or as it came."""
 
 
 def violation(detail: str, code: CloseCode = CloseCode.PROTOCOL_ERROR) -> RemoteProtocolError:
@@ -103,6 +111,9 @@ def violation(detail: str, code: CloseCode = CloseCode.PROTOCOL_ERROR) -> Remote
 
 _packer: Final = msgpack.Packer(use_bin_type=True, buf_size=4096)
 _pack: Final[Callable[[object], bytes]] = _packer.pack
+_DATA_HEAD: Final = struct.Struct("!HBIBQBI")
+_DATA_FORM: Final = (0x9404, 0xCE, 0xCF, 0xC6)
+"""What else is in such a head: an array of four, DATA; uint 32, uint 64, bin 32."""
 
 
 def encode(frame_type: FrameType, *fields: Any) -> bytes:
@@ -123,20 +134,19 @@ def encode(frame_type: FrameType, *fields: Any) -> bytes:
     return frame
 
 
-def encode_data(stream: int, offset: int, data: bytes) -> bytes:
+def encode_data(stream: int, offset: int, data: Payload) -> bytes:
     """A DATA frame, whole."""
-    return _pack((4, stream, offset, data))
+    return b"".join((encode_data_header(stream, offset, len(data)), data))
 
 
 def encode_data_header(stream: int, offset: int, length: int) -> bytes:
-    """All of a DATA frame but its payload, which follows as it is: no copy is made of it here."""
-    # An array of three packs like one of four but for its first byte.
-    head = b"\x94" + _pack((4, stream, offset))[1:]
-    if length < 256:
-        return head + b"\xc4" + length.to_bytes(1, "big")
-    if length < 65_536:
-        return head + b"\xc5" + length.to_bytes(2, "big")
-    return head + b"\xc6" + length.to_bytes(4, "big")
+    """All of a DATA frame but its payload, which follows as it is: no copy is made of it here.
+
+    Numbers have a fixed width, which msgpack allows, and which is read in one step.
+    """
+    if stream > 0xFFFF_FFFF:
+        return b"\x94" + _pack((4, stream, offset))[1:] + b"\xc6" + length.to_bytes(4, "big")
+    return _DATA_HEAD.pack(*_DATA_FORM[:2], stream, _DATA_FORM[2], offset, _DATA_FORM[3], length)
 
 
 def encode_datagram_header(stream: int, length: int) -> bytes:
@@ -299,7 +309,7 @@ def _distinct(pairs: list[tuple[object, object]]) -> dict[object, object]:
     return result
 
 
-def decode(message: bytes) -> list[list[Any]]:
+def decode(message: Message) -> list[list[Any]]:
     """Every frame in the message, checked, as `[type, fields...]`; ignorable ones are left out.
 
     A claimed length never causes an allocation: msgpack grows only by what is there.
@@ -307,54 +317,43 @@ def decode(message: bytes) -> list[list[Any]]:
     Raises:
         RemoteProtocolError: `answer_status` is the close code owed to the peer.
     """
+    frames: list[list[Any]] = []
+    if type(message) is list:
+        if _data_in_pieces(message, frames):
+            return frames
+        message = b"".join(message)
+    assert type(message) is bytes
     if len(message) > MAX_MESSAGE_BYTES:
         raise violation(f"a message of {len(message)} bytes", CloseCode.MESSAGE_TOO_BIG)
-    frames: list[list[Any]] = []
-    at = _leading_data(message, frames) if message.startswith(_DATA_HEAD) else 0
+    at = _leading_data(message, frames) if message.startswith(b"\x94\x04") else 0
     if at < len(message):
         _unpack(memoryview(message)[at:] if at else message, frames)
     return frames
 
 
-_DATA_HEAD: Final = b"\x94\x04"
-_UINT_WIDTHS: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
-_BIN_WIDTHS: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}
-
-
 def _leading_data(message: bytes, frames: list[list[Any]]) -> int:
-    """Takes the DATA frames a message begins with, as senders usually write them.
+    """Takes the DATA frames a message begins with, as `encode_data_header` writes them.
 
-    Their bytes are copied once instead of twice, and most of what travels is DATA. Frames of one
-    stream that follow on from each other come as one: they were cut for the journey only. Returns
-    where something else begins, or something is wrong: what it is, the general way finds out.
+    Most of what travels is DATA, and its bytes are copied once, or not at all if they are many.
+    Frames of one stream that follow on from each other come as one: they were cut for the journey
+    only. Returns where something else begins, or something is wrong: what, the general way finds
+    out.
     """
-    at, size = 0, len(message)
+    at, last = 0, len(message) - _DATA_HEAD.size
     frame: list[Any] = [0, 0, 0]
     spans: list[tuple[int, int]] = []
     due = -1
-    while message.startswith(_DATA_HEAD, at):
-        end = at + 3
-        try:
-            stream = message[end - 1]
-            if stream > 0x7F:
-                begin, end = end, end + _UINT_WIDTHS[stream]
-                stream = int.from_bytes(message[begin:end], "big")
-            offset = message[end]
-            end += 1
-            if offset > 0x7F:
-                begin, end = end, end + _UINT_WIDTHS[offset]
-                offset = int.from_bytes(message[begin:end], "big")
-            begin = end + 1
-            end = begin + _BIN_WIDTHS[message[end]]
-        except (IndexError, KeyError):
+    while at < last:
+        a, b, stream, c, offset, d, length = _DATA_HEAD.unpack_from(message, at)
+        if (a, b, c, d) != _DATA_FORM:
             break
-        length = int.from_bytes(message[begin:end], "big")
-        begin, end = end, end + length
-        if end > size or not 0 < length <= MAX_DATA_BYTES:
-            break
-        if not 0 < stream <= MAX_OFFSET or offset > MAX_OFFSET:
+        begin = at + _DATA_HEAD.size
+        end = begin + length
+        if end > len(message) or not 0 < length <= MAX_DATA_BYTES or offset > MAX_OFFSET:
             break
         if stream != frame[1] or offset != due:
+            if not stream:
+                break
             if spans:
                 frame.append(_joined(message, spans))
                 spans = []
@@ -368,11 +367,29 @@ def _leading_data(message: bytes, frames: list[list[Any]]) -> int:
     return at
 
 
-def _joined(message: bytes, spans: list[tuple[int, int]]) -> bytes:
+def _data_in_pieces(pieces: list[bytes], frames: list[list[Any]]) -> bool:
+    """Whether the message is one DATA frame: then each of its pieces comes as one, uncopied."""
+    first, begin = pieces[0], _DATA_HEAD.size
+    if len(first) <= begin:
+        return False
+    a, b, stream, c, offset, d, length = _DATA_HEAD.unpack_from(first)
+    if (a, b, c, d) != _DATA_FORM or sum(map(len, pieces)) - begin != length:
+        return False
+    if not stream or length > MAX_DATA_BYTES or offset > MAX_OFFSET:
+        return False
+    for piece in (memoryview(first)[begin:], *pieces[1:]):
+        frames.append([4, stream, offset, piece])
+        offset += len(piece)
+    return True
+
+
+def _joined(message: bytes, spans: list[tuple[int, int]]) -> Payload:
+    view = memoryview(message)
     if len(spans) == 1:
         begin, end = spans[0]
-        return message[begin:end]
-    view = memoryview(message)
+        # A view keeps all of the message alive: only for most of it.
+        most = end - begin > LARGE_BYTES and 2 * (end - begin) > len(message)
+        return view[begin:end] if most else message[begin:end]
     return b"".join([view[begin:end] for begin, end in spans])
 
 

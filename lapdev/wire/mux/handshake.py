@@ -12,6 +12,7 @@ from lapdev.wire.mux.frames import (
     MAX_OFFSET,
     PROTOCOL_VERSION,
     FrameType,
+    Message,
     decode,
     encode,
     violation,
@@ -67,7 +68,7 @@ def encode_welcome(welcome: Welcome) -> bytes:
     return encode(FrameType.WELCOME, asdict(welcome))
 
 
-def decode_hello(message: bytes) -> Hello:
+def decode_hello(message: Message) -> Hello:
     """The HELLO that is all of the message.
 
     Raises:
@@ -86,7 +87,7 @@ def decode_hello(message: bytes) -> Hello:
     )
 
 
-def decode_welcome(message: bytes) -> Welcome:
+def decode_welcome(message: Message) -> Welcome:
     """The WELCOME that is all of the message.
 
     Raises:
@@ -107,7 +108,7 @@ def decode_welcome(message: bytes) -> Welcome:
     )
 
 
-def _only_map(message: bytes, wanted: FrameType) -> dict[str, Any]:
+def _only_map(message: Message, wanted: FrameType) -> dict[str, Any]:
     frames = decode(message)
     if len(frames) != 1 or frames[0][0] != wanted:
         raise violation(f"the first message is not one {wanted.name} frame")

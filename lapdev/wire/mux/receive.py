@@ -20,7 +20,7 @@ from lapdev.wire.mux.events import (
     StreamEnded,
     StreamOpened,
 )
-from lapdev.wire.mux.frames import FrameType, decode, encode, violation
+from lapdev.wire.mux.frames import FrameType, Message, decode, encode, violation
 from lapdev.wire.mux.moves import resume_received
 from lapdev.wire.mux.stream import MuxStream
 
@@ -34,7 +34,7 @@ MAX_GHOSTS = 4_096
 """Reset streams whose end the peer has not confirmed, over and above the open ones."""
 
 
-def receive(connection: MuxConnection, link: Link, message: bytes) -> list[Event]:
+def receive(connection: MuxConnection, link: Link, message: Message) -> list[Event]:
     """What the message says, in order. Raises RemoteProtocolError."""
     events: list[Event] = []
     for frame in decode(message):
@@ -94,7 +94,9 @@ def _on_data(connection: MuxConnection, link: Link, frame: list[Any], events: li
     size = len(data)
     link.received += size
     connection.session.receive(size)
-    stream = _known(connection, link, stream_id)
+    stream = connection.streams.get(stream_id)
+    if stream is None or stream.link != link.number:
+        stream = _known(connection, link, stream_id)
     if stream is None:
         # Nobody's bytes, never another stream's. They count for the session all the same.
         connection.session.consumed += size

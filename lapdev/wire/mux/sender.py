@@ -20,12 +20,12 @@ from lapdev.wire.mux.frames import (
     encode_data_header,
     encode_datagram_header,
 )
-from lapdev.wire.mux.outbox import Outbox
+from lapdev.wire.mux.outbox import MessageParts, Outbox
 from lapdev.wire.mux.session_credit import SessionCredit
 from lapdev.wire.mux.stream import MuxStream
 
-QUANTUM_BYTES = MAX_DATA_BYTES
-"""What a stream may send in one round: the busy ones once each."""
+QUANTUM_BYTES = 65_536
+"""What a stream may send in one round: the busy ones once each. One that is alone may send more."""
 MANY_STREAMS = 64
 """More that wait are counted by number, not by bytes."""
 SMALL_BYTES = 1_024
@@ -92,6 +92,11 @@ class Sender:
         self._unreported.clear()
 
     @property
+    def waiting(self) -> bool:
+        """A stream waits for its turn, or for the session's credit."""
+        return bool(self._fresh or self._busy)
+
+    @property
     def queued_bytes(self) -> int:
         """Bytes written to its streams that wait for nothing but their turn.
 
@@ -145,8 +150,10 @@ class Sender:
 
     # Messages
 
-    def messages(self, data_bytes: int, *, streams: bool, session: bool) -> list[bytes]:
-        """All control, and up to `data_bytes` of data.
+    def messages(
+        self, data_bytes: int, piece: int, *, streams: bool, session: bool
+    ) -> list[MessageParts]:
+        """All control, and up to `data_bytes` of data, in frames of up to `piece` bytes.
 
         Nothing of streams if not `streams`; the session's credit if `session`.
         """
@@ -159,7 +166,7 @@ class Sender:
             outbox.add(frame)
         self._control.clear()
         if streams and (self._fresh or self._busy):
-            self._send_data(outbox, data_bytes)
+            self._send_data(outbox, data_bytes, piece)
         return outbox.messages()
 
     def take_writable(self) -> list[MuxStream]:
@@ -197,8 +204,8 @@ class Sender:
         stream.deficit += QUANTUM_BYTES
         self._busy.append(stream)
 
-    def _send_data(self, outbox: Outbox, budget: int) -> None:
-        fresh, busy = self._fresh, self._busy
+    def _send_data(self, outbox: Outbox, budget: int, piece: int) -> None:
+        fresh, busy, streams = self._fresh, self._busy, self._streams
         # A stream that lacks the session's credit keeps its place; CREDIT comes by itself.
         blocked: list[MuxStream] = []
         while budget > 0:
@@ -211,10 +218,12 @@ class Sender:
             stream = queue.popleft()
             stream.round = self._round
             self._turns -= queue is busy
-            if not self._serves(stream) or not stream.sendable:
+            ours = streams.get(stream.stream_id) is stream and stream.link == self._number
+            if not ours or not stream.sendable:
                 stream.queued = False
                 continue
-            sent = self._send_piece(outbox, stream, budget)
+            most = min(budget, piece, QUANTUM_BYTES if fresh or busy else MAX_DATA_BYTES)
+            sent = self._send_piece(outbox, stream, most)
             budget -= sent
             stream.deficit -= sent  # below zero by a part of the last piece
             if stream.end - stream.sent <= stream.wake_below:

@@ -24,13 +24,15 @@ from __future__ import annotations
 from collections import deque
 
 from lapdev.errors import LocalProtocolError
-from lapdev.wire.mux.frames import MAX_DATA_BYTES, violation
+from lapdev.wire.mux.frames import MAX_DATA_BYTES, Payload, violation
 from lapdev.wire.mux.window import Rate, next_window
 
 MAX_DISCARDED = 4_194_304
 """What a peer may still send to a reader that has gone, before it has read all that was written to
 it. Two ends that close at once, each with more to send than the other's limit, must not wait for
 each other for ever; one that goes on and on does not read."""
+JOIN_BYTES = 65_536
+"""What was written in pieces leaves together up to this: joining copies."""
 MERGE_BYTES = 4096
 """Small unacknowledged pieces are joined up to this, so that one-byte writes cost one byte."""
 
@@ -108,8 +110,8 @@ class MuxStream:
         self.fin_queued = False
         self.fin_sent = False
         self.fin_acked = False
-        self._unsent: list[bytes] = []
-        self._unacked: list[bytes] = []
+        self._unsent: list[Payload] = []
+        self._unacked: list[Payload] = []
         self._skip = 0  # bytes of _unacked[0] that are acknowledged already
         self.datagrams: deque[bytes] | None = None
         """Waiting for their turn. They count for nothing and are never sent again."""
@@ -163,16 +165,9 @@ class MuxStream:
         """`data` is written; it leaves as credit allows."""
         if self.fin_queued or self.reset_cause:
             raise LocalProtocolError(f"stream {self.stream_id} takes no more data")
-        size = len(data)
-        if size <= MAX_DATA_BYTES:
-            if size:
-                self._unsent.append(data)
-        else:
-            view = memoryview(data)
-            self._unsent.extend(
-                bytes(view[at : at + MAX_DATA_BYTES]) for at in range(0, size, MAX_DATA_BYTES)
-            )
-        self.end += size
+        if data:
+            self._unsent.append(data)
+            self.end += len(data)
 
     def append_datagram(self, data: bytes) -> None:
         """It is sent in its turn; when too much waits, the oldest is dropped, as routers do."""
@@ -191,7 +186,7 @@ class MuxStream:
             self.datagrams = None
         return data
 
-    def take(self, most: int) -> bytes:
+    def take(self, most: int) -> Payload:
         """Up to `most` bytes to send now; kept until acknowledged. Empty without credit."""
         unsent = self._unsent
         if not unsent:
@@ -203,13 +198,16 @@ class MuxStream:
         data = unsent[0]
         total = len(data)
         if total > size:
-            unsent[0] = data[size:]
-            data = data[:size]
+            # Of one that was written in small pieces nothing larger than itself is kept alive.
+            view = memoryview(data)
+            unsent[0] = view[size:]
+            data = view[:size]
             total = size
         elif len(unsent) == 1:
             unsent.clear()
         else:
             count = 1
+            size = min(size, JOIN_BYTES)
             while count < len(unsent) and total + len(unsent[count]) <= size:
                 total += len(unsent[count])
                 count += 1
@@ -220,7 +218,7 @@ class MuxStream:
         unacked = self._unacked
         # Never the first piece: `_skip` counts into it.
         if total < MERGE_BYTES and len(unacked) > 1 and len(unacked[-1]) + total <= MERGE_BYTES:
-            unacked[-1] += data
+            unacked[-1] = b"".join((unacked[-1], data))
         else:
             unacked.append(data)
         return data

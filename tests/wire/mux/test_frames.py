@@ -20,6 +20,7 @@ from lapdev.wire.mux.frames import (
     FrameType,
     decode,
     encode,
+    encode_data,
     encode_data_header,
 )
 from tests.support import needs
@@ -47,8 +48,52 @@ def test_frames_of_one_message_come_in_order() -> None:
 def test_a_data_frame_is_its_header_and_the_payload_as_it_is(length: int) -> None:
     payload = b"x" * length
     message = encode_data_header(5, 1000, length) + payload
-    assert message == msgpack.packb([4, 5, 1000, payload])
+    assert message == encode_data(5, 1000, payload)
+    assert msgpack.unpackb(message) == [4, 5, 1000, payload]
     assert decode(message) == [[4, 5, 1000, payload]]
+
+
+def test_a_stream_id_of_more_than_32_bits_is_written_the_general_way() -> None:
+    message = encode_data_header(2**32, 7, 2) + b"xy"
+    assert decode(message) == [[4, 2**32, 7, b"xy"]]
+
+
+def test_a_large_data_frame_in_pieces_comes_in_pieces_uncopied() -> None:
+    payload = bytes(range(256)) * 400
+    message = encode_data(5, 1000, payload)
+    pieces = [message[:40_000], message[40_000:80_000], message[80_000:]]
+    frames = decode(pieces)
+    assert [frame[:2] for frame in frames] == [[4, 5]] * 3
+    assert [frame[2] for frame in frames] == [1000, 1000 + 39_979, 1000 + 79_979]
+    assert b"".join(frame[3] for frame in frames) == payload
+    assert frames[1][3] is pieces[1]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [PING[:1], PING[1:]],
+        [encode_data(5, 0, b"x" * 30_000), PING],
+        [encode_data(5, 0, b"x" * 30_000)[:9], encode_data(5, 0, b"x" * 30_000)[9:]],
+        [
+            msgpack.packb([4, 5, 0, b"x" * 30_000])[:20_000],
+            msgpack.packb([4, 5, 0, b"x" * 30_000])[20_000:],
+        ],
+    ],
+)
+def test_any_other_message_in_pieces_is_what_it_is_in_one(pieces: list[bytes]) -> None:
+    assert decode(pieces) == decode(b"".join(pieces))
+
+
+@pytest.mark.parametrize(
+    ("stream", "offset", "length"),
+    [(0, 0, 30_000), (1, MAX_OFFSET + 1, 30_000), (1, 0, MAX_DATA_BYTES + 1), (1, 0, 30_001)],
+)
+def test_a_bad_data_frame_in_pieces_is_refused(stream: int, offset: int, length: int) -> None:
+    payload = b"x" * (length if length != 30_001 else 30_000)
+    message = encode_data_header(stream, offset, length) + payload
+    with pytest.raises(RemoteProtocolError):
+        decode([message[:20_000], message[20_000:]])
 
 
 def test_surplus_fields_are_ignored() -> None:
@@ -216,7 +261,10 @@ def test_fuzz_any_fields_give_a_frame_or_a_remote_error(kind: int, fields: list[
 
 INTS = st.sampled_from([0, 1, 127, 128, 255, 256, 65_535, 65_536, 2**32, MAX_OFFSET, 2**53])
 DATA_FRAMES = st.builds(
-    lambda stream, offset, data: msgpack.packb([4, stream, offset, data]),
+    lambda our_way, stream, offset, data: (
+        encode_data(stream, offset, data) if our_way else msgpack.packb([4, stream, offset, data])
+    ),
+    st.booleans(),
     INTS,
     INTS,
     st.sampled_from([b"", b"x", b"y" * 255, b"z" * 256, b"w" * 65_535, b"v" * 65_536]),
@@ -260,7 +308,7 @@ def test_data_frames_that_follow_on_from_each_other_come_as_one_piece() -> None:
         (1, 6, b"gap"),
         (1, 9, b"f"),
     ]
-    message = b"".join(msgpack.packb([4, *piece]) for piece in pieces)
+    message = b"".join(encode_data(*piece) for piece in pieces)
     assert decode(message + PING) == [
         [4, 1, 0, b"abcd"],
         [4, 3, 4, b"x"],
