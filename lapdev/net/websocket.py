@@ -43,6 +43,10 @@ Message = bytes | list[bytes]
 """A large one may come in pieces."""
 
 ABNORMAL = 1006
+LEAST_ROOM = 1_024
+"""Never none: what is not sent is not reported as sent either, and nobody would ask again."""
+MEASURED_BYTES = 4_096
+"""Less than this at once says nothing of how fast the line is."""
 JOIN_BYTES = 16_384
 """A message up to this goes to the transport in one piece with its head."""
 KEY_BYTES = 4_096
@@ -209,9 +213,11 @@ class WebsocketConnection(asyncio.BufferedProtocol):
     # For the listener
 
     @property
-    def burst(self) -> int:
-        """Bytes that should be sent at once, at most: the line is that fast."""
-        return self._pace.burst
+    def room(self) -> int:
+        """Bytes that should be sent now, at most: more would wait in front of what comes later."""
+        transport = self._transport
+        waiting = transport.get_write_buffer_size() if transport else 0
+        return max(self._pace.burst - waiting, LEAST_ROOM)
 
     @property
     def piece(self) -> int:
@@ -389,11 +395,16 @@ class WebsocketConnection(asyncio.BufferedProtocol):
         # uvloop raises on a write after close.
         if transport is None or transport.is_closing():
             return
-        self._written += sum(map(len, parts))
+        size = sum(map(len, parts))
+        self._written += size
         if len(parts) == 1:
             transport.write(parts[0])
         else:
             transport.writelines(parts)
+        if size >= MEASURED_BYTES and not transport.get_write_buffer_size():
+            now = asyncio.get_running_loop().time()
+            if self._pace.sent(now, self._written, size):
+                self._limit_waiting()
 
     def _left(self) -> int:
         """Bytes that have left the transport's own buffer."""
@@ -405,10 +416,10 @@ class WebsocketConnection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        transport.set_write_buffer_limits(high=self._pace.burst)
+        transport.set_write_buffer_limits(high=self._pace.burst - 1)
         sock = transport.get_extra_info("socket")
         if sock is not None:
-            keep_little_unsent(sock, self._pace.burst // 2)
+            keep_little_unsent(sock, self._pace.burst)
 
     def _expect_close(self) -> None:
         loop = asyncio.get_running_loop()

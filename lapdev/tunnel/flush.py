@@ -104,7 +104,7 @@ class Flush:
         more = False
         for number, link in tuple(self._links.items()):
             websocket = link.websocket
-            messages = self._mux.messages_to_send(number, websocket.burst, websocket.piece)
+            messages = self._mux.messages_to_send(number, websocket.room, websocket.piece)
             if messages:
                 websocket.send_messages(messages)
                 more = self._mux.has_more(number) or more
