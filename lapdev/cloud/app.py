@@ -91,7 +91,7 @@ async def run(settings: CloudSettings) -> None:
         log.get_logger().info("role_started", target=str(address))
         notify_ready(settings.ready_fd)
         await _either(stop, handover.taken)
-        await _drain(parts, handover if handover.taken.is_set() else None)
+        await _drain(parts, handover)
 
 
 async def _make(
@@ -186,15 +186,16 @@ async def _either(*events: asyncio.Event) -> None:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _drain(parts: _Parts, handover: Handover | None) -> None:
+async def _drain(parts: _Parts, handover: Handover) -> None:
     """Nothing new is taken; what there is has ended, within `DRAIN_TIMEOUT`.
 
     With a process that follows us there is no hurry: what need not end has all of that time.
     """
     began = asyncio.get_running_loop().time()
     leaving, others = Leaving(idle_timeout=1.0), STOP_TIMEOUT
-    if handover is None:
+    if not handover.taken.is_set():
         log.get_logger().info("role_stopping")
+        await handover.aclose()  # the next one need not wait for us
         await parts.sockets.aclose()
     else:
         log.get_logger().info("role_handed_over")

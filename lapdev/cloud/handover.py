@@ -315,8 +315,15 @@ async def predecessor(data_dir: Path, take_over: bool) -> AsyncIterator[Predeces
     """The process to be followed, if that is asked for and there is one.
 
     Raises:
-        ConfigError: there is one, and it does not hand over.
+        ConfigError: there is one, and it does not hand over, or is not to be followed.
     """
+    if not take_over and (channel := _connect(data_dir)) is not None:
+        channel.close()
+        raise ConfigError(
+            f"a cloud serves from {data_dir} already",
+            hint="to replace it without a gap add --take-over; for another one beside it choose "
+            "another --data-dir",
+        )
     found = await Predecessor.meet(data_dir) if take_over else None
     if take_over and found is None:
         hint = "starting as usual"

@@ -115,8 +115,18 @@ async def test_without_anybody_there_is_nothing_to_take_over(tmp_path: Path) -> 
     assert await Predecessor.meet(tmp_path) is None
 
 
-async def test_it_is_asked_for_or_does_not_happen(tmp_path: Path) -> None:
-    async with offering(tmp_path), predecessor(tmp_path, take_over=False) as found:
+async def test_without_being_asked_for_two_never_serve_from_one_directory(tmp_path: Path) -> None:
+    async with predecessor(tmp_path, take_over=False) as found:
+        assert found is None
+    async with offering(tmp_path):
+        with pytest.raises(ConfigError, match=r"serves from .* already") as caught:
+            async with predecessor(tmp_path, take_over=False):
+                pass
+        assert "--take-over" in caught.value.hint
+        async with predecessor(tmp_path, take_over=True) as found:  # it goes on offering
+            assert found is not None
+            close_all(found)
+    async with predecessor(tmp_path, take_over=False) as found:
         assert found is None
 
 
