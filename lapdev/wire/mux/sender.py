@@ -45,6 +45,7 @@ class Sender:
         "_report_at",
         "_round",
         "_session",
+        "_starved",
         "_streams",
         "_turns",
         "_unreported",
@@ -59,6 +60,8 @@ class Sender:
         self._control: list[bytes] = []
         self._fresh: deque[MuxStream] = deque()
         self._busy: deque[MuxStream] = deque()
+        self._starved: list[MuxStream] = []
+        """They lack the session's credit, and nobody looks at them until there is some."""
         self._round = 0
         self._turns = 0
         """Busy streams that have still to be served in this round."""
@@ -80,7 +83,7 @@ class Sender:
 
     def drop_streams(self) -> None:
         """Its streams are about to be brought up to date from their state, here or elsewhere."""
-        for queue in self._queues:
+        for queue in (self._fresh, self._busy, self._starved):
             for stream in queue:
                 stream.queued = False
             queue.clear()
@@ -93,7 +96,7 @@ class Sender:
 
     @property
     def waiting(self) -> bool:
-        """A stream waits for its turn, or for the session's credit."""
+        """A stream waits for its turn."""
         return bool(self._fresh or self._busy)
 
     @property
@@ -105,11 +108,8 @@ class Sender:
         waiting = len(self._fresh) + len(self._busy)
         if waiting > MANY_STREAMS:
             return waiting * QUANTUM_BYTES
-        return sum(stream.unsent_bytes for queue in self._queues for stream in queue)
-
-    @property
-    def _queues(self) -> tuple[deque[MuxStream], deque[MuxStream]]:
-        return self._fresh, self._busy
+        queues = self._fresh, self._busy
+        return sum(stream.unsent_bytes for queue in queues for stream in queue)
 
     def schedule(self, stream: MuxStream) -> None:
         """The stream takes its turn if it has something that may leave."""
@@ -159,6 +159,9 @@ class Sender:
         """
         if streams and (self._credits or (session and self._session.credit_due)):
             self._queue_credits(session=session)
+        if self._starved and self._session.send_limit > self._session.sent:
+            self._busy.extendleft(reversed(self._starved))  # each keeps its place
+            self._starved.clear()
         if not self._control and not (streams and (self._fresh or self._busy)):
             return []
         outbox = Outbox()
@@ -206,8 +209,6 @@ class Sender:
 
     def _send_data(self, outbox: Outbox, budget: int, piece: int) -> None:
         fresh, busy, streams = self._fresh, self._busy, self._streams
-        # A stream that lacks the session's credit keeps its place; CREDIT comes by itself.
-        blocked: list[MuxStream] = []
         while budget > 0:
             if not fresh and (not busy or self._turns <= 0):
                 self._round += 1
@@ -232,13 +233,12 @@ class Sender:
             if not stream.sendable:
                 stream.queued = False
             elif not sent:
-                blocked.append(stream)
+                self._starved.append(stream)
             elif stream.deficit > 0:
                 queue.appendleft(stream)  # its turn is not over
                 self._turns += queue is busy
             else:
                 self._wait_a_round(stream)
-        busy.extendleft(reversed(blocked))
 
     def _send_piece(self, outbox: Outbox, stream: MuxStream, budget: int) -> int:
         """One DATA frame, and FIN when it was the last, or a datagram. Returns its bytes."""
