@@ -244,7 +244,7 @@ class Stream(asyncio.Transport):
     def data_arrived(self, data: Payload) -> None:
         if self._closing or self._lost:
             return
-        if self._protocol is None or self._reading_paused or self._held or self._delivering:
+        if self._reading_paused or self._held or self._delivering or self._protocol is None:
             self._hold(data)
         else:
             self._deliver(data)

@@ -307,10 +307,10 @@ class MuxConnection:
         """The owner took `size` received bytes: the peer may send as many more."""
         if stream.discarding or not self._alive(stream):
             return
-        stream.consumed += size
+        stream.consumed = consumed = stream.consumed + size
         self.session.consumed += size
         link = self.table[stream.link]
-        if stream.consumed == stream.final:
+        if consumed == stream.final:
             link.sender.mark_credit(stream)
         elif stream.credit_due:
             self._measure(stream, link)
@@ -318,7 +318,8 @@ class MuxConnection:
         else:
             if stream.window > stream.least_window:
                 self._measure(stream, link)  # it may have become slow
-            link.sender.report_by(stream, self.now + self.options.credit_delay)
+            if not stream.report_pending:
+                link.sender.report_by(stream, self.now + self.options.credit_delay)
 
     def discard(self, stream: MuxStream) -> None:
         """What still comes is dropped; once the peer has all we wrote, more brings it a reset."""

@@ -114,6 +114,7 @@ _pack: Final[Callable[[object], bytes]] = _packer.pack
 _DATA_HEAD: Final = struct.Struct("!HBIBQBI")
 _DATA_FORM: Final = (0x9404, 0xCE, 0xCF, 0xC6)
 """What else is in such a head: an array of four, DATA; uint 32, uint 64, bin 32."""
+DATA_HEAD_BYTES: Final = _DATA_HEAD.size
 
 
 def encode(frame_type: FrameType, *fields: Any) -> bytes:
@@ -136,7 +137,7 @@ def encode(frame_type: FrameType, *fields: Any) -> bytes:
 
 def encode_data(stream: int, offset: int, data: Payload) -> bytes:
     """A DATA frame, whole."""
-    return b"".join((encode_data_header(stream, offset, len(data)), data))
+    return encode_data_header(stream, offset, len(data)) + data
 
 
 def encode_data_header(stream: int, offset: int, length: int) -> bytes:
@@ -146,7 +147,7 @@ def encode_data_header(stream: int, offset: int, length: int) -> bytes:
     """
     if stream > 0xFFFF_FFFF:
         return b"\x94" + _pack((4, stream, offset))[1:] + b"\xc6" + length.to_bytes(4, "big")
-    return _DATA_HEAD.pack(*_DATA_FORM[:2], stream, _DATA_FORM[2], offset, _DATA_FORM[3], length)
+    return _DATA_HEAD.pack(0x9404, 0xCE, stream, 0xCF, offset, 0xC6, length)
 
 
 def encode_datagram_header(stream: int, length: int) -> bytes:
@@ -339,31 +340,35 @@ def _leading_data(message: bytes, frames: list[list[Any]]) -> int:
     only. Returns where something else begins, or something is wrong: what, the general way finds
     out.
     """
-    at, last = 0, len(message) - _DATA_HEAD.size
-    frame: list[Any] = [0, 0, 0]
-    spans: list[tuple[int, int]] = []
-    due = -1
+    unpack, header, form = _DATA_HEAD.unpack_from, _DATA_HEAD.size, _DATA_FORM
+    at, size = 0, len(message)
+    last = size - header
+    of, due = 0, -1  # the stream and the offset that the last frame goes on at
     while at < last:
-        a, b, stream, c, offset, d, length = _DATA_HEAD.unpack_from(message, at)
-        if (a, b, c, d) != _DATA_FORM:
+        a, b, stream, c, offset, d, length = unpack(message, at)
+        if (a, b, c, d) != form:
             break
-        begin = at + _DATA_HEAD.size
+        begin = at + header
         end = begin + length
-        if end > len(message) or not 0 < length <= MAX_DATA_BYTES or offset > MAX_OFFSET:
+        if end > size or not 0 < length <= MAX_DATA_BYTES or offset > MAX_OFFSET or not stream:
             break
-        if stream != frame[1] or offset != due:
-            if not stream:
-                break
-            if spans:
-                frame.append(_joined(message, spans))
-                spans = []
-            frame = [4, stream, offset]
-            frames.append(frame)
-        spans.append((begin, end))
+        # A view keeps all of the message alive: only for most of it.
+        if length > LARGE_BYTES and 2 * length > size:
+            data: Payload = memoryview(message)[begin:end]
+        else:
+            data = message[begin:end]
+        if offset != due or stream != of:
+            frames.append([4, stream, offset, data])
+            of = stream
+        elif type(frames[-1][3]) is list:
+            frames[-1][3].append(data)
+        else:
+            frames[-1][3] = [frames[-1][3], data]
         due = offset + length
         at = end
-    if spans:
-        frame.append(_joined(message, spans))
+    for frame in frames:
+        if type(frame[3]) is list:
+            frame[3] = b"".join(frame[3])
     return at
 
 
@@ -381,16 +386,6 @@ def _data_in_pieces(pieces: list[bytes], frames: list[list[Any]]) -> bool:
         frames.append([4, stream, offset, piece])
         offset += len(piece)
     return True
-
-
-def _joined(message: bytes, spans: list[tuple[int, int]]) -> Payload:
-    view = memoryview(message)
-    if len(spans) == 1:
-        begin, end = spans[0]
-        # A view keeps all of the message alive: only for most of it.
-        most = end - begin > LARGE_BYTES and 2 * (end - begin) > len(message)
-        return view[begin:end] if most else message[begin:end]
-    return b"".join([view[begin:end] for begin, end in spans])
 
 
 _spare: Final[list[msgpack.Unpacker]] = []

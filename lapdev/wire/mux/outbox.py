@@ -36,6 +36,11 @@ class Outbox:
         if self._size >= JOIN_BYTES:
             self._cut()
 
+    def add_small(self, frame: bytes) -> None:
+        """For a caller that adds no more than `JOIN_BYTES` in this way: nothing is cut here."""
+        self._parts.append(frame)
+        self._size += len(frame)
+
     def messages(self) -> list[MessageParts]:
         if self._parts:
             self._cut()

@@ -37,10 +37,33 @@ MAX_GHOSTS = 4_096
 def receive(connection: MuxConnection, link: Link, message: Message) -> list[Event]:
     """What the message says, in order. Raises RemoteProtocolError."""
     events: list[Event] = []
+    streams, session, number = connection.streams, connection.session, link.number
     for frame in decode(message):
         kind = frame[0]
         if not link.settled and kind in _STREAM_FRAMES:
             raise violation(f"{FrameType(kind).name} before RESUME")
+        if kind == _DATA:
+            # Most frames by far are data in its place, on a stream that is read: a short way.
+            stream, data = streams.get(frame[1]), frame[3]
+            if (
+                stream is not None
+                and stream.link == number
+                and frame[2] == stream.received
+                and not stream.reset_cause
+                and not stream.discarding
+                and stream.final < 0
+            ):
+                size = len(data)
+                session.received += size
+                if (
+                    session.received <= session.receive_limit
+                    and frame[2] + size <= stream.receive_limit
+                ):
+                    link.received += size
+                    stream.received += size
+                    events.append(DataReceived(stream, data))
+                    continue
+                session.received -= size
         _HANDLERS[kind](connection, link, frame, events)
     return events
 
@@ -94,9 +117,7 @@ def _on_data(connection: MuxConnection, link: Link, frame: list[Any], events: li
     size = len(data)
     link.received += size
     connection.session.receive(size)
-    stream = connection.streams.get(stream_id)
-    if stream is None or stream.link != link.number:
-        stream = _known(connection, link, stream_id)
+    stream = _known(connection, link, stream_id)
     if stream is None:
         # Nobody's bytes, never another stream's. They count for the session all the same.
         connection.session.consumed += size
@@ -254,6 +275,7 @@ _HANDLERS: dict[int, Handler] = {
     FrameType.RESUME: _on_resume,
     FrameType.DATAGRAM: _on_datagram,
 }
+_DATA = int(FrameType.DATA)
 _STREAM_FRAMES = frozenset(
     {
         FrameType.OPEN,

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections import deque
 
 from lapdev.wire.mux.frames import (
+    DATA_HEAD_BYTES,
     MAX_DATA_BYTES,
     FrameType,
     encode,
-    encode_data,
     encode_data_header,
     encode_datagram_header,
 )
@@ -29,7 +29,7 @@ QUANTUM_BYTES = 65_536
 MANY_STREAMS = 64
 """More that wait are counted by number, not by bytes."""
 SMALL_BYTES = 1_024
-"""Up to here one more copy of the data costs less than a header of its own."""
+"""Up to here a stream that has no more to say is served the short way."""
 
 
 class Sender:
@@ -130,12 +130,11 @@ class Sender:
             self._credits.append(stream)
 
     def report_by(self, stream: MuxStream, deadline: float) -> None:
-        """The same, at `deadline` if nothing else makes it due before."""
-        if not stream.report_pending:
-            stream.report_pending = True
-            if not self._unreported:
-                self._report_at = deadline
-            self._unreported.append(stream)
+        """The same, once, at `deadline` if nothing else makes it due before."""
+        stream.report_pending = True
+        if not self._unreported:
+            self._report_at = deadline
+        self._unreported.append(stream)
 
     def next_report(self) -> float | None:
         return self._report_at if self._unreported else None
@@ -210,19 +209,31 @@ class Sender:
     def _send_data(self, outbox: Outbox, budget: int, piece: int) -> None:
         fresh, busy, streams = self._fresh, self._busy, self._streams
         while budget > 0:
-            if not fresh and (not busy or self._turns <= 0):
-                self._round += 1
-                self._turns = len(busy)
-                if not busy:
-                    break
-            queue = fresh or busy
+            queue = fresh
+            if not fresh:
+                if not busy or self._turns <= 0:
+                    self._round += 1
+                    self._turns = len(busy)
+                    if not busy:
+                        break
+                queue = busy
+                self._turns -= 1
             stream = queue.popleft()
             stream.round = self._round
-            self._turns -= queue is busy
-            ours = streams.get(stream.stream_id) is stream and stream.link == self._number
-            if not ours or not stream.sendable:
+            if (
+                streams.get(stream.stream_id) is not stream
+                or stream.link != self._number
+                or not stream.sendable
+            ):
                 stream.queued = False
                 continue
+            if len(stream.unsent) == 1 and len(stream.unsent[0]) <= SMALL_BYTES:
+                sent = self._send_small(outbox, stream, budget)
+                if sent:
+                    budget -= sent + DATA_HEAD_BYTES
+                    stream.deficit -= sent
+                    stream.queued = False
+                    continue
             most = min(budget, piece, QUANTUM_BYTES if fresh or busy else MAX_DATA_BYTES)
             sent = self._send_piece(outbox, stream, most)
             budget -= sent
@@ -240,6 +251,27 @@ class Sender:
             else:
                 self._wait_a_round(stream)
 
+    def _send_small(self, outbox: Outbox, stream: MuxStream, budget: int) -> int:
+        """All that the stream has to say, which is little, as one DATA frame; 0: not this way."""
+        session, offset, data = self._session, stream.sent, stream.unsent[0]
+        size = len(data)
+        if (
+            size > budget
+            or offset + size > stream.send_limit
+            or session.sent + size > session.send_limit
+            or stream.fin_queued
+            or stream.datagrams
+        ):
+            return 0
+        outbox.add_small(encode_data_header(stream.stream_id, offset, size) + data)
+        stream.take_small(data)
+        session.sent += size
+        self.sent += size
+        if stream.wake_below >= 0:
+            stream.wake_below = -1
+            self._writable.append(stream)
+        return size
+
     def _send_piece(self, outbox: Outbox, stream: MuxStream, budget: int) -> int:
         """One DATA frame, and FIN when it was the last, or a datagram. Returns its bytes."""
         if stream.datagrams:
@@ -248,10 +280,8 @@ class Sender:
         room = session.send_limit - session.sent
         data = stream.take(min(budget, room))
         size = len(data)
-        if size > SMALL_BYTES:
+        if size:
             outbox.add(encode_data_header(stream.stream_id, offset, size), data)
-        elif size:
-            outbox.add(encode_data(stream.stream_id, offset, data))
         session.sent += size
         self.sent += size
         if stream.fin_queued and not stream.fin_sent and stream.end == stream.sent:

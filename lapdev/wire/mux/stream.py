@@ -33,9 +33,8 @@ it. Two ends that close at once, each with more to send than the other's limit, 
 each other for ever; one that goes on and on does not read."""
 JOIN_BYTES = 65_536
 """What was written in pieces leaves together up to this: joining copies."""
-MERGE_BYTES = 4096
-"""Small unacknowledged pieces are joined up to this, so that one-byte writes cost one byte."""
-
+MERGE_BYTES, MERGE_PIECES = 4096, 64
+"""So many unacknowledged pieces below this size are joined: one-byte writes cost a few bytes."""
 
 MAX_QUEUED_DATAGRAMS = 262_144
 """Bytes of datagrams that wait on one stream; what is older is of no use to anybody."""
@@ -49,8 +48,8 @@ class MuxStream:
     __slots__ = (
         "_datagram_bytes",
         "_skip",
+        "_small",
         "_unacked",
-        "_unsent",
         "accept_told",
         "accepted",
         "acked",
@@ -83,6 +82,7 @@ class MuxStream:
         "sent",
         "stream_id",
         "unopened",
+        "unsent",
         "wake_below",
         "window",
     )
@@ -110,9 +110,11 @@ class MuxStream:
         self.fin_queued = False
         self.fin_sent = False
         self.fin_acked = False
-        self._unsent: list[Payload] = []
+        self.unsent: list[Payload] = []
+        """What was written, in pieces. None is empty."""
         self._unacked: list[Payload] = []
         self._skip = 0  # bytes of _unacked[0] that are acknowledged already
+        self._small = 0  # short pieces that _unacked ends with
         self.datagrams: deque[bytes] | None = None
         """Waiting for their turn. They count for nothing and are never sent again."""
         self._datagram_bytes = 0
@@ -157,7 +159,7 @@ class MuxStream:
             return False
         if self.datagrams:
             return True
-        if self._unsent:
+        if self.unsent:
             return self.sent < self.send_limit
         return self.fin_queued and not self.fin_sent
 
@@ -166,7 +168,7 @@ class MuxStream:
         if self.fin_queued or self.reset_cause:
             raise LocalProtocolError(f"stream {self.stream_id} takes no more data")
         if data:
-            self._unsent.append(data)
+            self.unsent.append(data)
             self.end += len(data)
 
     def append_datagram(self, data: bytes) -> None:
@@ -188,7 +190,7 @@ class MuxStream:
 
     def take(self, most: int) -> Payload:
         """Up to `most` bytes to send now; kept until acknowledged. Empty without credit."""
-        unsent = self._unsent
+        unsent = self.unsent
         if not unsent:
             return b""
         room = self.send_limit - self.sent
@@ -215,13 +217,30 @@ class MuxStream:
                 data = b"".join(unsent[:count])
             del unsent[:count]
         self.sent += total
-        unacked = self._unacked
-        # Never the first piece: `_skip` counts into it.
-        if total < MERGE_BYTES and len(unacked) > 1 and len(unacked[-1]) + total <= MERGE_BYTES:
-            unacked[-1] = b"".join((unacked[-1], data))
+        if total < MERGE_BYTES:
+            self._keep_small(data)
         else:
-            unacked.append(data)
+            self._unacked.append(data)
+            self._small = 0
         return data
+
+    def take_small(self, data: Payload) -> None:
+        """`data`, which is all that is unsent, and short, is sent now; kept until acknowledged."""
+        self.unsent.clear()
+        self.sent += len(data)
+        self._keep_small(data)
+
+    def _keep_small(self, data: Payload) -> None:
+        unacked = self._unacked
+        unacked.append(data)
+        self._small += 1
+        # Never the first piece: `_skip` counts into it.
+        if self._small >= MERGE_PIECES < len(unacked):
+            tail = MERGE_PIECES
+            if len(unacked) > tail + 1 and len(unacked[-tail - 1]) <= MERGE_BYTES // 2:
+                tail += 1  # what was joined last
+            unacked[-tail:] = [b"".join(unacked[-tail:])]
+            self._small = 0
 
     def acknowledge(self, position: int) -> None:
         """The peer has everything below `position`; the end itself is one more than the last byte.
@@ -259,17 +278,17 @@ class MuxStream:
         lost = self._unacked
         if lost:
             lost[0] = lost[0][self._skip :]
-            self._unsent[:0] = lost
+            self.unsent[:0] = lost
             self._unacked = []
-            self._skip = 0
+            self._skip = self._small = 0
         self.sent = self.acked
         self.fin_sent = self.fin_acked
 
     def drop_unsent(self) -> None:
         """Nothing more will be sent; the buffers are freed."""
-        self._unsent.clear()
+        self.unsent.clear()
         self._unacked.clear()
-        self._skip = 0
+        self._skip = self._small = 0
         self.datagrams = None
         self._datagram_bytes = 0
         self.end = self.sent
