@@ -86,7 +86,7 @@ async def run(settings: CloudSettings) -> None:
             await before.succeed()
             parts.tasks.spawn(_follow(before, parts), "follow the process before")
         sockets.close_left()
-        handover.start()
+        handover.start(following=before is not None)
         parts.hub.on_changed = handover.tell_changed
         log.get_logger().info("role_started", target=str(address))
         notify_ready(settings.ready_fd)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -55,19 +56,31 @@ class Handover:
         self._offers = offers
         self._tasks = Tasks()
         self._listener: socket.socket | None = None
+        self._inode = 0
+        """Of the listener's path: another process may have put its own there."""
         self._successor: _Channel | None = None
 
-    def start(self) -> None:
-        """The next process can ask. What stood at the path before is replaced."""
+    def start(self, *, following: bool = False) -> None:
+        """The next process can ask. What stood at the path before is replaced.
+
+        Raises:
+            ConfigError: another process has begun to serve meanwhile, and we follow nobody.
+        """
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with _reachable(self._data_dir) as path:
+            with _locked(self._data_dir), _reachable(self._data_dir) as path:
+                if not following:
+                    refuse_a_second(self._data_dir)
                 draft = path.with_name(f".{SOCKET_NAME}-{os.getpid()}")
                 draft.unlink(missing_ok=True)
                 sock.bind(str(draft))
                 draft.chmod(0o600)
                 sock.listen(4)
+                self._inode = draft.stat().st_ino
                 draft.replace(path)
+        except ConfigError:
+            sock.close()
+            raise
         except OSError as exc:
             sock.close()
             get_logger().warning("handover_not_offered", error=exc.strerror)
@@ -92,9 +105,9 @@ class Handover:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-            if self._successor is None:
-                with _reachable(self._data_dir) as path:
-                    path.unlink(missing_ok=True)
+            with _locked(self._data_dir), _reachable(self._data_dir) as path:
+                if path.exists() and path.stat().st_ino == self._inode:
+                    path.unlink()
         if self._successor is not None:
             self._successor.close()
             self._successor = None
@@ -281,12 +294,16 @@ def _connect(data_dir: Path) -> _Channel | None:
         ConfigError: somebody does, and not to us.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.setblocking(False)
     try:
         with _reachable(data_dir) as path:
             sock.connect(str(path))
     except (FileNotFoundError, ConnectionRefusedError):
         sock.close()
         return None
+    except BlockingIOError as exc:  # as many as it lets wait do so already
+        sock.close()
+        raise _not_handed_over(data_dir, TimeoutError()) from exc
     except OSError as exc:
         sock.close()
         raise ConfigError(
@@ -294,6 +311,29 @@ def _connect(data_dir: Path) -> _Channel | None:
             hint="start this as the user who runs that one",
         ) from exc
     return _Channel(sock)
+
+
+def refuse_a_second(data_dir: Path) -> None:
+    """Raises ConfigError: a cloud serves from there."""
+    channel = _connect(data_dir)
+    if channel is not None:
+        channel.close()
+        raise ConfigError(
+            f"a cloud serves from {data_dir} already",
+            hint="to replace it without a gap add --take-over; for another one beside it choose "
+            "another --data-dir",
+        )
+
+
+@contextlib.contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Nobody else changes who is at the path meanwhile."""
+    fd = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager
@@ -317,13 +357,8 @@ async def predecessor(data_dir: Path, take_over: bool) -> AsyncIterator[Predeces
     Raises:
         ConfigError: there is one, and it does not hand over, or is not to be followed.
     """
-    if not take_over and (channel := _connect(data_dir)) is not None:
-        channel.close()
-        raise ConfigError(
-            f"a cloud serves from {data_dir} already",
-            hint="to replace it without a gap add --take-over; for another one beside it choose "
-            "another --data-dir",
-        )
+    if not take_over:
+        refuse_a_second(data_dir)
     found = await Predecessor.meet(data_dir) if take_over else None
     if take_over and found is None:
         hint = "starting as usual"

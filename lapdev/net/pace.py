@@ -2,7 +2,8 @@
 
 What waits in our buffer and in the kernel's cannot be overtaken any more: on a slow line a few
 hundred kilobytes are seconds for the request that comes next. Too little makes a fast line wait
-for us. So it begins with little, and the speed is measured while there is enough to say.
+for us. So it begins with little, and the speed is measured while there is enough to say. Over TLS
+the event loop keeps up to 64 KiB more, which nobody can reach.
 """
 
 from __future__ import annotations

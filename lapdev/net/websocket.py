@@ -8,6 +8,7 @@ the bytes are the app's own, and a compressed message could inflate beyond every
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -206,9 +207,10 @@ class WebsocketConnection(asyncio.BufferedProtocol):
         self.listener.pause_writing()
 
     def resume_writing(self) -> None:
-        if self._pace.resumed(asyncio.get_running_loop().time(), self._left()):
-            self._limit_waiting()
+        changed = self._pace.resumed(asyncio.get_running_loop().time(), self._left())
         self.listener.resume_writing()
+        if changed:
+            self._limit_waiting()  # it may pause us at once: that has to be the last word
 
     # For the listener
 
@@ -348,7 +350,8 @@ class WebsocketConnection(asyncio.BufferedProtocol):
         if transport is not None and not transport.is_closing() and not self._is_client:
             if transport.can_write_eof():
                 # Closing with bytes unread would reset, and take our close frame away with it.
-                transport.write_eof()
+                with contextlib.suppress(OSError):  # the peer has reset it meanwhile
+                    transport.write_eof()
             else:
                 transport.close()
         if self._close_timer is None and not self._lost:

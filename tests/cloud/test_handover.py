@@ -17,7 +17,9 @@ from lapdev.net.sockets import LeftSocket
 
 
 @contextlib.asynccontextmanager
-async def offering(folder: Path, count: int = 2) -> AsyncIterator[tuple[Handover, list[str]]]:
+async def offering(
+    folder: Path, count: int = 2, *, following: bool = False
+) -> AsyncIterator[tuple[Handover, list[str]]]:
     """A process that serves, and the addresses it listens on."""
     with contextlib.ExitStack() as stack:
         offers = []
@@ -25,7 +27,7 @@ async def offering(folder: Path, count: int = 2) -> AsyncIterator[tuple[Handover
             sock = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
             offers.append(LeftSocket("127.0.0.1:0", f"127.0.0.1:{sock.getsockname()[1]}", sock))
         handover = Handover(folder, lambda: offers)
-        handover.start()
+        handover.start(following=following)
         try:
             async with asyncio.timeout(20):
                 yield handover, [left.address for left in offers]
@@ -97,7 +99,7 @@ async def test_the_next_one_has_the_path_and_the_first_leaves_it_alone(tmp_path:
         await first.taken.wait()
         first.release()
         await succeeding
-        async with offering(tmp_path, 1) as (_, addresses):
+        async with offering(tmp_path, 1, following=True) as (_, addresses):
             await first.aclose()
             third = await Predecessor.meet(tmp_path)
             assert third is not None
@@ -128,6 +130,32 @@ async def test_without_being_asked_for_two_never_serve_from_one_directory(tmp_pa
             close_all(found)
     async with predecessor(tmp_path, take_over=False) as found:
         assert found is None
+
+
+async def test_of_two_that_start_at_once_one_serves(tmp_path: Path) -> None:
+    late = Handover(tmp_path, list)
+    async with offering(tmp_path):
+        with pytest.raises(ConfigError, match="already"):
+            late.start()
+        await late.aclose()
+        async with predecessor(tmp_path, take_over=True) as found:  # the first goes on offering
+            assert found is not None
+            close_all(found)
+
+
+async def test_one_that_stands_still_is_no_reason_to_stand_still(tmp_path: Path) -> None:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stuck,
+        contextlib.ExitStack() as held,
+    ):
+        stuck.bind(str(tmp_path / SOCKET_NAME))
+        stuck.listen(0)
+        first = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        first.connect(str(tmp_path / SOCKET_NAME))
+        for take_over in (True, False):
+            with pytest.raises(ConfigError, match="does not answer"):
+                async with predecessor(tmp_path, take_over=take_over):
+                    pass
 
 
 async def test_a_deep_data_directory_has_a_socket_too(tmp_path: Path) -> None:

@@ -301,6 +301,47 @@ async def test_a_slow_reader_pauses_us_and_one_that_never_reads_is_cut_off(tmp_p
         assert listening.lost[0].code == 1006
 
 
+class Scripted(asyncio.Transport):
+    """A transport that holds what it is told to hold, and pauses as the loops' own do."""
+
+    def __init__(self, protocol: WebsocketConnection) -> None:
+        super().__init__()
+        self.protocol, self.held, self.paused = protocol, 0, False
+
+    def get_write_buffer_size(self) -> int:
+        return self.held
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        if self.held > (high or 0) and not self.paused:
+            self.paused = True
+            self.protocol.pause_writing()
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return default
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+
+
+async def test_when_the_line_turns_out_slow_as_it_goes_on_the_pause_is_the_last_word() -> None:
+    listening = Listening()
+    websocket = WebsocketConnection.client(ClientTarget("h", 1, False, "/"), listening, OPTIONS)
+    transport = Scripted(websocket)
+    websocket.connection_made(transport)
+    clock = asyncio.get_running_loop()
+    websocket._pace.burst = 262_144
+    websocket._pace.paused(clock.time() - 2, 0)  # two seconds for next to nothing
+    transport.held = 60_000  # below the old low water, above the new high water
+    told: list[str] = []
+    listening.pause_writing = lambda: told.append("pause")  # type: ignore[method-assign]
+    listening.resume_writing = lambda: told.append("resume")  # type: ignore[method-assign]
+    websocket.resume_writing()
+    assert websocket._pace.burst < 60_000
+    assert told == ["resume", "pause"]
+
+
 # The client's end
 
 

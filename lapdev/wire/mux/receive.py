@@ -253,7 +253,7 @@ def _known(connection: MuxConnection, link: Link, stream_id: int) -> MuxStream |
 
 
 def _refuse_unknown(link: Link, stream_id: int) -> None:
-    link.sender.control(encode(FrameType.RESET, stream_id, 0, "unknown_stream", ""))
+    link.sender.control_once(encode(FrameType.RESET, stream_id, 0, "unknown_stream", ""))
 
 
 Handler = Callable[["MuxConnection", "Link", list[Any], list[Event]], None]

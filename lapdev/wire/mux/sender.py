@@ -77,6 +77,11 @@ class Sender:
     def control(self, frame: bytes) -> None:
         self._control.append(frame)
 
+    def control_once(self, frame: bytes) -> None:
+        """Not again right after itself: a frame that comes in pieces has one answer."""
+        if not self._control or self._control[-1] != frame:
+            self._control.append(frame)
+
     def drop_control(self) -> None:
         """The connection the frames were for is gone."""
         self._control.clear()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lapdev.errors import RemoteProtocolError
 from lapdev.wire.mux import MuxConnection, MuxOptions
 from lapdev.wire.mux.events import DataReceived, Event, StreamOpened
-from lapdev.wire.mux.frames import MAX_OFFSET, FrameType, decode, encode
+from lapdev.wire.mux.frames import MAX_OFFSET, FrameType, decode, encode, encode_data
 from lapdev.wire.mux.receive import MAX_GHOSTS, MAX_PENDING_PONGS
 
 F = FrameType
@@ -209,3 +209,12 @@ def test_fuzz_any_frames_give_events_or_a_remote_error(
         assert exc.answer_status == 1002
     assert mux.session.consumed <= mux.session.received <= mux.session.receive_limit + 65_536
     assert mux.pending >= 0
+
+
+def test_a_frame_of_an_unknown_stream_that_comes_in_pieces_has_one_answer() -> None:
+    mux = MuxConnection(dialler=False, options=MuxOptions())
+    mux.attach(0, 0.0, resumed=False)
+    message = encode_data(1, 0, b"x" * 100_000)
+    mux.receive_data(0, [message[:30_000], message[30_000:60_000], message[60_000:]])
+    resets = [answer for answer in answers(mux) if answer[0] == F.RESET]
+    assert resets == [[F.RESET, 1, 0, "unknown_stream", ""]]
