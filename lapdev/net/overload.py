@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import IntEnum
 from pathlib import Path
+from typing import ClassVar
 
 from lapdev.errors import Overloaded
 from lapdev.log import get_logger
@@ -52,15 +53,21 @@ class Overload:
         limit: int,
         memory_used: Callable[[], int],
         give_back: Callable[[], None] = lambda: None,
+        free: Callable[[], int] = lambda: 0,
     ) -> None:
         """`limit` in bytes, 0 for none. `give_back` returns to the kernel what is free: else the
-        allocator keeps what a crowd has needed, and it would never be over."""
+        allocator keeps what a crowd has needed, and it would never be over. `free` says how much
+        that is, given back or not."""
         self.pressure = Pressure.NONE
         self.turned_away = 0
         """Requests, raw connections and sessions."""
         self._limit = limit
         self._memory_used = memory_used
         self._give_back = give_back
+        self._free = free
+        self._free_then = 0
+        """When it was given back last."""
+        self._looks_since = 0
         self._late = 0
         self._looks_until_giving = 0
         self._pause = CALM_LOOKS
@@ -72,9 +79,14 @@ class Overload:
         used = self._memory_used()
         self._least = min(self._least or used, used)
         self._looks_until_giving = max(self._looks_until_giving - 1, 0)
+        self._looks_since += 1
         pressed = used > PRESSED_SHARE * self._limit > 0
+        worth_a_look = used > self._least + GROWTH and self._looks_since >= CALM_LOOKS
+        if worth_a_look and self._free() >= self._free_then + GROWTH:
+            self._looks_until_giving, self._pause = 0, CALM_LOOKS  # much has been freed since
         if (pressed or used > self._least + GROWTH) and not self._looks_until_giving:
             self._give_back()
+            self._free_then, self._looks_since = self._free(), 0
             before, used = used, self._memory_used()
             fruitful = before - used >= GROWTH
             self._pause = CALM_LOOKS if fruitful else min(2 * self._pause, MOST_LOOKS)
@@ -144,7 +156,7 @@ class Overload:
 
 def of_this_process() -> Overload:
     """Measures this process's resident memory against its control group or the machine."""
-    return Overload(memory_limit(), resident_bytes, _allocator_gives_back())
+    return Overload(memory_limit(), resident_bytes, _allocator_gives_back(), _allocator_has_free())
 
 
 def _allocator_gives_back() -> Callable[[], None]:
@@ -152,6 +164,25 @@ def _allocator_gives_back() -> Callable[[], None]:
     if trim is None:
         return lambda: None
     return lambda: trim(0)
+
+
+class _Mallinfo2(ctypes.Structure):
+    _fields_: ClassVar = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+def _allocator_has_free() -> Callable[[], int]:
+    """How many bytes in all of its heaps nobody uses (mallinfo(3))."""
+    info = getattr(ctypes.CDLL(None), "mallinfo2", None)  # glibc 2.33
+    if info is None:
+        return lambda: 0
+    info.restype = _Mallinfo2
+    return lambda: int(info().fordblks)
 
 
 def resident_bytes() -> int:

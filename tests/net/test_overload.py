@@ -105,6 +105,26 @@ def test_what_a_crowd_has_needed_is_given_back_when_it_has_gone() -> None:
     assert given == [10, 90, 250, 570, 610, 650, 690]
 
 
+def test_what_is_freed_after_many_vain_tries_is_given_back_soon() -> None:
+    measured, given, free = Measured(), [], 0
+    overload = Overload(0, measured, lambda: given.append(looks), lambda: free)
+    for looks in range(700):
+        measured.used = (50 if looks == 0 else 90) * MIB
+        free = (5 if looks < 400 else 30) * MIB
+        overload.look()
+    assert given == [1, 81, 241, 400, 480, 640]
+
+
+def test_this_process_knows_what_it_has_freed() -> None:
+    free = module._allocator_has_free()
+    pieces = [bytearray(600) for _ in range(100_000)]
+    last = pieces.pop()
+    before = free()
+    pieces.clear()
+    assert free() > before + 30 * MIB
+    assert last
+
+
 def test_this_process_gives_back_what_it_has_freed() -> None:
     # Small pieces, with one at the end that keeps the heap from shrinking by itself.
     pieces = [bytearray(600) for _ in range(100_000)]
