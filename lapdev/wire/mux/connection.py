@@ -467,15 +467,16 @@ class MuxConnection:
         return min(window, 65_536 if 4 * self.session.held <= 3 * most else 16_384)
 
     def _pick_link(self) -> int:
-        """For a new stream: uncongested first, then the least queued, then in turn."""
+        """For a new stream: uncongested first, then the least busy and queued, then in turn."""
         links = self.links
         if len(links) < 2:
             return links[0] if links else 0
 
-        def rank(number: int) -> tuple[bool, bool, int, int]:
+        def rank(number: int) -> tuple[bool, bool, int, int, int]:
             link = self.table[number]
             turn = (number - self._last_link - 1) % MAX_LINKS
-            return not link.settled, link.congested, link.sender.queued_bytes, turn
+            busy = link.load(self.now), link.sender.queued_bytes
+            return not link.settled, link.congested, *busy, turn
 
         self._last_link = min(links, key=rank)
         return self._last_link

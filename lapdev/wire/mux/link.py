@@ -16,11 +16,17 @@ from lapdev.wire.mux.sender import Sender
 from lapdev.wire.mux.session_credit import SessionCredit
 from lapdev.wire.mux.stream import MuxStream
 
+LOAD_INTERVAL = 0.5
+"""Seconds between two looks at what a link has moved."""
+
 
 class Link:
     """Its streams are those whose `link` is its number."""
 
     __slots__ = (
+        "_moved",
+        "_moved_at",
+        "_rate",
         "congested",
         "gathering",
         "live",
@@ -52,6 +58,9 @@ class Link:
         """The transport wants no more: only control leaves."""
         self.received = 0
         """Bytes of stream data that ever came over this link, as the session's credit counts."""
+        self._rate = 0
+        self._moved = 0
+        self._moved_at = 0.0
         self.pongs_due = 0
         self.gathering: PeerResume | None = None
         """The peer's RESUME, of which more frames follow."""
@@ -65,6 +74,15 @@ class Link:
         self.congested = False
         self.liveness.heard(now)
         self.round_trip = RoundTrip()
+
+    def load(self, now: float) -> int:
+        """How busy it has been lately, both ways: a step for each fourfold of bytes a second."""
+        elapsed = now - self._moved_at
+        if elapsed >= LOAD_INTERVAL:
+            moved = self.received + self.sender.sent
+            self._rate = int((moved - self._moved) / elapsed)
+            self._moved, self._moved_at = moved, now
+        return max(self._rate, 0).bit_length() // 2
 
     def ping(self, now: float) -> None:
         nonce = self.round_trip.start(now, self.received)

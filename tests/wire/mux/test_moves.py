@@ -69,6 +69,20 @@ def test_a_new_stream_goes_where_least_waits_and_never_to_a_congested_link_if_an
     assert mux.open(TARGET).link != busy.link, "all congested: the least queued again"
 
 
+def test_a_new_stream_keeps_away_from_a_link_that_receives_much() -> None:
+    pair = with_links(2)
+    ours, theirs = pair.dialler.mux, pair.acceptor.mux
+    download = ours.open(TARGET)
+    pair.settle()
+    (at_the_peer,) = theirs.streams.values()
+    for second in range(1, 4):
+        theirs.write(at_the_peer, b"x" * 100_000)
+        pair.settle()
+        ours.heard(0, float(second))
+        ours.heard(1, float(second))
+        assert {ours.open(TARGET).link for _ in range(6)} == {1 - download.link}
+
+
 def test_very_many_new_streams_are_shared_out_by_number() -> None:
     pair = with_links(2, MuxOptions(max_pending=100_000))
     mux = pair.dialler.mux
