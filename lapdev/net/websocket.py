@@ -39,9 +39,9 @@ from lapdev.wire.websocket import (
     close_payload,
     frame_head,
 )
-
-Message = bytes | list[bytes]
-"""A large one may come in pieces."""
+from lapdev.wire.websocket import (
+    Message as Message,
+)
 
 ABNORMAL = 1006
 LEAST_ROOM = 1_024

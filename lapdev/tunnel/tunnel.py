@@ -48,6 +48,7 @@ from lapdev.wire.mux.events import (
     StreamEnded,
     StreamOpened,
 )
+from lapdev.wire.websocket import Message as WebsocketMessage
 
 
 class Tunnel:
@@ -283,7 +284,7 @@ class Tunnel:
         """There is room, or something to say."""
         self.flush.soon()
 
-    def message_received(self, link: Link, message: bytes | list[bytes]) -> None:
+    def message_received(self, link: Link, message: WebsocketMessage) -> None:
         try:
             events = self.mux.receive_data(link.number, message)
         except RemoteProtocolError as exc:

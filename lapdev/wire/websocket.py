@@ -62,7 +62,9 @@ class FramesBroken:
     reason: str
 
 
-FrameEvent = bytes | list[bytes] | PingReceived | CloseReceived | FramesBroken
+Message = bytes | list[bytes]
+"""A message, or the pieces of a large one as they came."""
+FrameEvent = Message | PingReceived | CloseReceived | FramesBroken
 """`bytes` is a whole message; so is a list, of a large one that came in pieces."""
 
 

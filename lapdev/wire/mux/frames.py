@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgpack
 
 from lapdev.errors import LocalProtocolError, RemoteProtocolError
+from lapdev.wire.websocket import Message as Message
 
 PROTOCOL_VERSION: Final = 1
 SUBPROTOCOL: Final = "lapdev.tunnel.v1"
@@ -96,8 +97,6 @@ LARGE_BYTES: Final = 16_384
 
 Payload = bytes | memoryview
 """Bytes that nobody changes; a view when they are a part of something larger."""
-Message = bytes | list[bytes]
-"""A websocket message, in one piece or as it came."""
 
 
 def violation(detail: str, code: CloseCode = CloseCode.PROTOCOL_ERROR) -> RemoteProtocolError:

@@ -17,6 +17,7 @@ from lapdev.wire.mux.frames import (
     MAX_DATA_BYTES,
     FrameType,
     encode,
+    encode_data,
     encode_data_header,
     encode_datagram_header,
 )
@@ -268,7 +269,7 @@ class Sender:
             or stream.datagrams
         ):
             return 0
-        outbox.add_small(encode_data_header(stream.stream_id, offset, size) + data)
+        outbox.add_small(encode_data(stream.stream_id, offset, data))
         stream.take_small(data)
         session.sent += size
         self.sent += size
